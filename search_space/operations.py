@@ -1,0 +1,142 @@
+"""Operations: what an edge can compute, for 1-D and 2-D inputs from one definition.
+
+Kernel names are those of the published spaces: ``sep_conv_3x3`` on a 1-D input has width 3.
+Order and content follow DARTS (Liu et al. 2019, section 3.1; quark0/darts, operations.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+_CONV: dict[int, type[nn.Conv1d] | type[nn.Conv2d]] = {1: nn.Conv1d, 2: nn.Conv2d}
+_NORM: dict[int, type[nn.BatchNorm1d] | type[nn.BatchNorm2d]] = {
+    1: nn.BatchNorm1d,
+    2: nn.BatchNorm2d,
+}
+_MAX: dict[int, type[nn.MaxPool1d] | type[nn.MaxPool2d]] = {1: nn.MaxPool1d, 2: nn.MaxPool2d}
+_AVG: dict[int, type[nn.AvgPool1d] | type[nn.AvgPool2d]] = {1: nn.AvgPool1d, 2: nn.AvgPool2d}
+
+Factory = Callable[..., nn.Module]
+
+
+def convolution(ndim: int, inputs: int, outputs: int, kernel: int, **options: int) -> nn.Module:
+    """Return a convolution without bias over ``ndim`` spatial dimensions."""
+    return _CONV[ndim](inputs, outputs, kernel, bias=False, **options)  # type: ignore[arg-type]
+
+
+def normalisation(ndim: int, channels: int, affine: bool = True) -> nn.Module:
+    """Return a batch normalisation over ``ndim`` spatial dimensions."""
+    return _NORM[ndim](channels, affine=affine)
+
+
+class Zero(nn.Module):
+    """The operation ``none``: no connection."""
+
+    def __init__(self, stride: int):
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        strided = x[(..., *[slice(None, None, self.stride)] * (x.dim() - 2))]
+        return torch.zeros_like(strided)
+
+
+class FactorizedReduce(nn.Module):
+    """Halve the resolution by two strided pointwise convolutions, the second one pixel further on.
+
+    Odd sizes give the rounded-up half, as a strided convolution with padding does; the published
+    code can't take them.
+    """
+
+    def __init__(self, inputs: int, outputs: int, ndim: int, affine: bool = True):
+        super().__init__()
+        first = outputs // 2
+        self.first = convolution(ndim, inputs, first, 1, stride=2)
+        self.second = convolution(ndim, inputs, outputs - first, 1, stride=2)
+        self.norm = normalisation(ndim, outputs, affine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.relu(x)
+        ndim = x.dim() - 2
+        shifted = functional.pad(x, [0, 1] * ndim)[(..., *[slice(1, None)] * ndim)]
+        return self.norm(torch.cat([self.first(x), self.second(shifted)], dim=1))
+
+
+class ReluConvNorm(nn.Sequential):
+    """ReLU, pointwise convolution, batch norm: what fits a cell's inputs to its width."""
+
+    def __init__(self, inputs: int, outputs: int, ndim: int, affine: bool = True):
+        super().__init__(
+            nn.ReLU(),
+            convolution(ndim, inputs, outputs, 1),
+            normalisation(ndim, outputs, affine),
+        )
+
+
+def _depthwise(channels: int, kernel: int, stride: int, dilation: int, ndim: int, affine: bool):
+    padding = dilation * (kernel - 1) // 2
+    return (
+        nn.ReLU(),
+        convolution(
+            ndim,
+            channels,
+            channels,
+            kernel,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            groups=channels,
+        ),
+        convolution(ndim, channels, channels, 1),
+        normalisation(ndim, channels, affine),
+    )
+
+
+def _separable(kernel: int) -> Factory:
+    def factory(channels: int, stride: int, ndim: int, affine: bool = True) -> nn.Module:
+        return nn.Sequential(
+            *_depthwise(channels, kernel, stride, 1, ndim, affine),
+            *_depthwise(channels, kernel, 1, 1, ndim, affine),
+        )
+
+    return factory
+
+
+def _dilated(kernel: int) -> Factory:
+    def factory(channels: int, stride: int, ndim: int, affine: bool = True) -> nn.Module:
+        return nn.Sequential(*_depthwise(channels, kernel, stride, 2, ndim, affine))
+
+    return factory
+
+
+def _none(channels: int, stride: int, ndim: int, affine: bool = True) -> nn.Module:
+    return Zero(stride)
+
+
+def _max_pool(channels: int, stride: int, ndim: int, affine: bool = True) -> nn.Module:
+    return _MAX[ndim](3, stride=stride, padding=1)
+
+
+def _avg_pool(channels: int, stride: int, ndim: int, affine: bool = True) -> nn.Module:
+    return _AVG[ndim](3, stride=stride, padding=1, count_include_pad=False)
+
+
+def _skip(channels: int, stride: int, ndim: int, affine: bool = True) -> nn.Module:
+    return nn.Identity() if stride == 1 else FactorizedReduce(channels, channels, ndim, affine)
+
+
+OPERATIONS: dict[str, Factory] = {
+    "none": _none,
+    "max_pool_3x3": _max_pool,
+    "avg_pool_3x3": _avg_pool,
+    "skip_connect": _skip,
+    "sep_conv_3x3": _separable(3),
+    "sep_conv_5x5": _separable(5),
+    "dil_conv_3x3": _dilated(3),
+    "dil_conv_5x5": _dilated(5),
+}
+"""Name -> ``factory(channels, stride, ndim, affine=True)``, a module that keeps the channels."""
