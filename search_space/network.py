@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 import torch
@@ -35,7 +36,10 @@ def preprocessing(
 
 
 def drop_path(x: Tensor, probability: float) -> Tensor:
-    """Zero whole examples of a batch with ``probability`` and scale the rest (Larsson et al. 2017)."""
+    """Zero whole examples of a batch with ``probability`` and scale the rest.
+
+    Larsson, Maire, Shakhnarovich: FractalNet, ICLR 2017, section 3.
+    """
     keep = 1.0 - probability
     mask = torch.empty(x.shape[0], *[1] * (x.dim() - 1), device=x.device).bernoulli_(keep)
     return x * mask / keep
@@ -58,26 +62,23 @@ class CellModule(nn.Module):
         self.cell = cell
         self.first, self.second = preprocessing(*widths, channels, reduced, ndim)
         self.edges = nn.ModuleList(
-            nn.ModuleList(
-                OPERATIONS[edge.operation](
-                    channels, 2 if reduction and edge.source < 2 else 1, ndim
-                )
-                for edge in node
-            )
+            OPERATIONS[edge.operation](channels, 2 if reduction and edge.source < 2 else 1, ndim)
             for node in cell.nodes
+            for edge in node
         )
 
     def forward(self, before: Tensor, last: Tensor, drop: float) -> Tensor:
         states = [self.first(before), self.second(last)]
-        for node, modules in zip(self.cell.nodes, self.edges, strict=True):
-            total: Tensor | int = 0
-            for edge, module in zip(node, modules, strict=True):  # type: ignore[arg-type]
+        modules = iter(self.edges)
+        for node in self.cell.nodes:
+            paths = []
+            for edge in node:
+                module = next(modules)
                 y = module(states[edge.source])
                 if drop > 0 and not isinstance(module, nn.Identity):
                     y = drop_path(y, drop)
-                total = total + y
-            assert isinstance(total, Tensor)
-            states.append(total)
+                paths.append(y)
+            states.append(functools.reduce(torch.add, paths))
         return torch.cat([states[i] for i in self.cell.concat], dim=1)
 
 

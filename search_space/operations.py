@@ -33,6 +33,11 @@ def normalisation(ndim: int, channels: int, affine: bool = True) -> nn.Module:
     return _NORM[ndim](channels, affine=affine)
 
 
+def _spatial(x: Tensor, part: slice) -> Tensor:
+    """Return ``part`` of every spatial dimension of ``[N, C, ...]``."""
+    return x[(slice(None), slice(None)) + (part,) * (x.dim() - 2)]
+
+
 class Zero(nn.Module):
     """The operation ``none``: no connection."""
 
@@ -41,8 +46,7 @@ class Zero(nn.Module):
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        strided = x[(..., *[slice(None, None, self.stride)] * (x.dim() - 2))]
-        return torch.zeros_like(strided)
+        return torch.zeros_like(_spatial(x, slice(None, None, self.stride)))
 
 
 class FactorizedReduce(nn.Module):
@@ -62,7 +66,7 @@ class FactorizedReduce(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = functional.relu(x)
         ndim = x.dim() - 2
-        shifted = functional.pad(x, [0, 1] * ndim)[(..., *[slice(1, None)] * ndim)]
+        shifted = _spatial(functional.pad(x, [0, 1] * ndim), slice(1, None))
         return self.norm(torch.cat([self.first(x), self.second(shifted)], dim=1))
 
 

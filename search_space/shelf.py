@@ -48,8 +48,8 @@ class Shelf:
 
     def names(self) -> list[str]:
         """List the entries by file name, sorted. Files that start with ``_`` are machinery."""
-        path = importlib.import_module(self.package).__path__
-        return sorted(m.name for m in pkgutil.iter_modules(path) if not m.name.startswith("_"))
+        found = pkgutil.iter_modules(importlib.import_module(self.package).__path__)
+        return sorted(m.name for m in found if not m.ispkg and not m.name.startswith("_"))
 
     def check(self, name: str) -> None:
         """Raise UnknownEntryError, with the nearest names, if there is no such entry."""
@@ -75,7 +75,8 @@ class Shelf:
         """Return the first line of the entry's docstring, read without importing it."""
         self.check(name)
         spec = importlib.util.find_spec(f"{self.package}.{name}")
-        assert spec is not None and spec.origin is not None  # check() found the file
+        assert spec is not None  # check() found the file
+        assert spec.origin is not None
         text = ast.get_docstring(ast.parse(Path(spec.origin).read_text("utf-8"))) or ""
         return text.partition("\n")[0]
 

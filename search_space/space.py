@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from torch import nn
 
-from search_space.genotype import Genotype, GenotypeError
+from search_space.genotype import Cell, Genotype, GenotypeError
 from search_space.supernet import Supernet
 from search_space.task import Task
 
@@ -57,6 +57,14 @@ class SearchSpace(abc.ABC):
     def supernet(self, task: Task, *, channels: int, layers: int) -> Supernet:
         """Build all architectures at once with shared weights, where the space allows it."""
         raise TypeError(f"the search space {self.name!r} has no supernet")
+
+    def discretise(self, supernet: Supernet) -> Genotype:
+        """Return the architecture that a supernet of this space has come to prefer."""
+        raise TypeError(f"the search space {self.name!r} has no supernet")
+
+    def cells(self, genotype: Genotype) -> dict[str, Cell]:
+        """Return the cells of a genotype by name; none where the space is not made of cells."""
+        return {}
 
     def size(self) -> int | None:
         """Return the number of decision sequences, or None where there is no closed form."""

@@ -145,7 +145,7 @@ class Supernet(nn.Module):
         return [p for name, p in self.named_parameters() if not name.startswith("architecture.")]
 
     def derive(self, mixture: Mapping[str, Tensor] | None = None) -> dict[str, Cell]:
-        """Return the discrete cells: for each node the two strongest edges, each with its operation.
+        """Return the discrete cells: for each node the two strongest edges.
 
         The strength of an edge is the largest weight of an operation other than ``none``
         (section 2.4); equal strengths go to the earlier edge and the earlier operation.

@@ -90,7 +90,7 @@ class Scale:
 
     @classmethod
     def of(cls, values: Tensor) -> Scale:
-        """Measure the statistics of ``[N, channels, ...]``; a constant channel keeps deviation 1."""
+        """Measure the statistics of ``[N, channels, ...]``; a constant one keeps 1."""
         rows = values.double().transpose(0, 1).flatten(1)
         deviation = rows.std(dim=1, correction=0)
         deviation = torch.where(deviation > 0, deviation, torch.ones_like(deviation))
@@ -201,11 +201,13 @@ class Task:
     def batch(self, split: Split, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Return standardised float inputs and targets as the loss wants them."""
         rows = split.rows(indices)
-        inputs = self.input_scale.apply(rows.inputs.float())
-        targets = rows.targets
-        if targets.dim() > 1:
-            targets = self.target_scale.apply(targets.float())
-        return inputs, targets
+        return self.input_scale.apply(rows.inputs.float()), self.targets(rows)
+
+    def targets(self, split: Split) -> Tensor:
+        """Return the targets of ``split`` as the loss wants them: standardised unless classes."""
+        if split.targets.dim() == 1:
+            return split.targets
+        return self.target_scale.apply(split.targets.float())
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean loss of a batch."""
@@ -223,7 +225,7 @@ class Task:
         return self.metric.compute(outputs, targets)
 
     def fingerprint(self) -> str:
-        """Digest of everything that can change a result: data, splits, kind of output, symmetries."""
+        """Digest of what can change a result: data, splits, kind of output, symmetries."""
         sha = hashlib.sha256()
         about = (self.name, self.shape, self.output.size, self.output.dense, self.metric.name)
         sha.update(repr((about, self.augmentation)).encode())

@@ -134,6 +134,9 @@ class Darts(SearchSpace):
             task, operations=self.operations, nodes=self.nodes, channels=channels, layers=layers
         )
 
+    def discretise(self, supernet: Supernet) -> Genotype:
+        return self.genotype(supernet.derive())
+
     def _operation(self, name: str, cell: str) -> int:
         if name not in self.choices:
             raise GenotypeError(

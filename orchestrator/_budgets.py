@@ -1,0 +1,124 @@
+"""How many candidates a sampler may ask for: a number, or what another arm's search has spent."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from typing import Literal
+
+from orchestrator._contender import Contender
+from orchestrator.jobs import Job
+from orchestrator.plan import MethodArm
+from search_space.genotype import Genotype, canonical_json, digest
+
+
+class SearchBudget(abc.ABC):
+    """Says whether one more candidate is within the budget."""
+
+    @abc.abstractmethod
+    def more(self, asked: Sequence[Job]) -> bool | None:
+        """Whether to ask for another after ``asked``; None as long as that can't be known."""
+
+
+class Samples(SearchBudget):
+    """A number of candidates."""
+
+    def __init__(self, samples: int):
+        self.samples = samples
+
+    def more(self, asked: Sequence[Job]) -> bool | None:
+        return len(asked) < self.samples
+
+
+class EqualCompute(SearchBudget):
+    """As many candidates as it takes to spend the multiply-adds of another arm's search.
+
+    The candidate that reaches the budget may overrun it: the arm is never given less. Counted
+    before anything runs, so the number of candidates is the same on every machine.
+    """
+
+    def __init__(self, contender: Contender, arm: MethodArm, position: int):
+        assert arm.estimator is not None
+        self.contender, self.position = contender, position
+        self.other = arm.budget.same_as if arm.budget else None
+        self.space, self.estimator = arm.space.make(), arm.estimator.make()
+        self.costs: dict[str, float] = {}
+
+    def more(self, asked: Sequence[Job]) -> bool | None:
+        spent = equal_share(self.contender, str(self.other), self.position, "compute")
+        return None if spent is None else sum(map(self._cost, asked)) < spent
+
+    def _cost(self, job: Job) -> float:
+        if job.key not in self.costs:
+            assert job.genotype is not None
+            genotype = Genotype.from_json(job.genotype)
+            self.costs[job.key] = self.estimator.compute(self.space, genotype, self.contender.task)
+        return self.costs[job.key]
+
+
+class EqualSeconds(SearchBudget):
+    """As many candidates as fit the time of another arm's search, by the clock.
+
+    How many they are is decided once and kept in the store, since a clock says something else
+    each time. Candidates under way count as long as the average of those that have ended.
+    """
+
+    def __init__(self, contender: Contender, arm: MethodArm, position: int):
+        self.contender, self.position = contender, position
+        self.other = str(arm.budget.same_as if arm.budget else None)
+        about = [contender.board.fingerprints[contender.label], contender.choice.model_dump()]
+        content = [*about, arm.model_dump(mode="json"), self._others(), position]
+        self.key = digest(canonical_json(content))
+        self.decided = contender.board.decisions.get(self.key)
+
+    def more(self, asked: Sequence[Job]) -> bool | None:
+        if self.decided is not None:
+            return len(asked) < self.decided
+        budget = equal_share(self.contender, self.other, self.position, "seconds")
+        if budget is None:
+            return None
+        known = [r.seconds for job in asked if (r := self.contender.result(job)) is not None]
+        if asked and not known:
+            return True if len(asked) < self.contender.board.slots else None
+        expected = sum(known) / max(1, len(known)) * len(asked)
+        if expected < budget:
+            return True
+        self.decided = float(len(asked))
+        self.contender.board.decide(self.key, "candidates", self.decided)
+        return False
+
+    def _others(self) -> object:
+        return self.contender.board.plan.arms[self.other].model_dump(mode="json")
+
+
+def search_budget(contender: Contender, arm: MethodArm, position: int) -> SearchBudget:
+    """Return the budget of an arm's ``position``-th search."""
+    assert arm.budget is not None
+    if arm.budget.samples is not None:
+        return Samples(arm.budget.samples)
+    kind = EqualCompute if arm.budget.unit == "compute" else EqualSeconds
+    return kind(contender, arm, position)
+
+
+def equal_share(
+    contender: Contender, other: str, position: int, unit: Literal["compute", "seconds"]
+) -> float | None:
+    """Return what the other arm's search of the same position spent; None if it goes on.
+
+    Where that one failed or there is none at this position, the mean of those that did not fail;
+    0 where all have failed, since there is nothing to be equal to.
+    """
+    arm = contender.board.plan.arms[other]
+    assert isinstance(arm, MethodArm)
+    same = contender.searched(position, other)
+    if same is not None and not same.failed:
+        return getattr(same, unit)
+    count = len(contender.board.plan.seeds_of(arm))
+    if same is None and position < count:
+        return None
+    all_of_them = [contender.searched(p, other) for p in range(count)]
+    ended = [s for s in all_of_them if s is not None]
+    if len(ended) < count:
+        return None
+    spent = [getattr(s, unit) for s in ended if not s.failed]
+    return sum(spent) / len(spent) if spent else 0.0

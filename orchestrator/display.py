@@ -1,0 +1,213 @@
+"""What a person sees on a terminal: tables, and a picture of the run that keeps itself fresh."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator._contender import Assignment
+from orchestrator.driver import Driver
+from orchestrator.estimates import Estimate
+from orchestrator.plan import Plan
+from orchestrator.results import ArmResult
+from orchestrator.verdict import compared_arm, comparisons
+
+# On something that is not a terminal, such as a log file, a line for every job that has ended.
+REFRESH_SECONDS = 0.5
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it: 8.2 s, 3 min 20 s, 2 h 05 min."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes = int(seconds) // 60
+    if minutes < 60:
+        return f"{minutes} min {int(seconds) % 60:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def count(number: float | None) -> str:
+    """Return a large number with its prefix: 77.3 k, 11.2 M, 4.1 T; a dash for none."""
+    if number is None:
+        return "-"
+    for factor, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= factor:
+            return f"{number / factor:.3g} {prefix}"
+    return f"{number:.0f}"
+
+
+def estimates_table(estimates: Sequence[Estimate], slots: int) -> Group:
+    """Return the jobs of a plan with an estimate of their time."""
+    table = Table(title="Jobs of this plan", title_justify="left")
+    for name in ("task", "arm", "kind"):
+        table.add_column(name)
+    for name in ("jobs", "each", "together"):
+        table.add_column(name, justify="right")
+    for e in estimates:
+        number = "to the budget" if e.forecast.total is None else str(e.forecast.total)
+        table.add_row(
+            e.forecast.task,
+            e.forecast.arm,
+            e.forecast.kind,
+            number,
+            duration(e.each),
+            duration(e.total),
+        )
+    total = sum(e.total for e in estimates)
+    note = f"About {duration(total)} of trials, {duration(total / slots)} with {slots} at a time."
+    return Group(table, Text(note))
+
+
+def results_table(plan: Plan, results: Sequence[ArmResult], task: str) -> Table:
+    """Return the arms of a study on one task, the best first."""
+    here = [r for r in results if r.task == task]
+    gaps = {c.other.arm: c for c in comparisons(plan, results, task)}
+    arm = compared_arm(plan)
+    metric = here[0].metric
+    table = Table(title=f"Results on {task}: test {metric}", title_justify="left")
+    table.add_column("arm")
+    for name in ("mean", "95 % interval", f"{arm} better by", "values", "parameters"):
+        table.add_column(name, justify="right")
+    for name in ("multiply-adds", "a search", "a training"):
+        table.add_column(name, justify="right")
+    sign = -1.0 if here[0].higher_is_better else 1.0
+
+    def rank(r: ArmResult) -> float:
+        mean = r.estimate.mean if r.estimate else math.nan
+        return math.inf if math.isnan(mean) else sign * mean
+
+    for r in sorted(here, key=rank):
+        low, high = r.estimate.interval() if r.estimate else (math.nan, math.nan)
+        gap = gaps.get(r.arm)
+        table.add_row(
+            r.arm,
+            f"{r.estimate.mean:.4f}" if r.estimate else "-",
+            _interval(low, high),
+            "" if gap is None else f"{gap.gain:+.4f} {_interval(gap.low, gap.high)}",
+            _values(r),
+            count(r.parameters),
+            count(r.multiply_adds),
+            duration(r.search_seconds) if r.search_seconds else "-",
+            duration(r.training_seconds) if r.training_seconds is not None else "-",
+        )
+    return table
+
+
+def _interval(low: float, high: float) -> str:
+    if math.isnan(low):
+        return "-"
+    return "unknown" if math.isinf(low) else f"[{low:.4f}, {high:.4f}]"
+
+
+def _values(r: ArmResult) -> str:
+    parts = [" ".join(f"{value:.4f}" for value in group) for group in r.groups]
+    notes = [f"{n} {word}" for n, word in ((r.owed, "owed"), (r.failed, "failed")) if n]
+    return "; ".join([*parts, *notes]) or "-"
+
+
+class Monitor:
+    """Shows a run while it goes on: a live table on a terminal, lines elsewhere."""
+
+    def __init__(self, console: Console, driver: Driver, estimates: Sequence[Estimate]):
+        self.console, self.driver = console, driver
+        self.each = {(e.forecast.task, e.forecast.arm, e.forecast.kind): e.each for e in estimates}
+        self.total = sum(e.total for e in estimates)
+        self.told = 0
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Show the run until the block ends."""
+        if self.console.is_terminal:
+            with Live(
+                get_renderable=self.picture,
+                console=self.console,
+                refresh_per_second=1 / REFRESH_SECONDS,
+                transient=True,
+            ):
+                yield
+            return
+        over = threading.Event()
+        thread = threading.Thread(target=self._print_lines, args=(over,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def picture(self) -> Group:
+        """Return the state of the run as a table of running jobs under a line of totals."""
+        progress = self.driver.progress
+        table = Table(show_edge=False, pad_edge=False)
+        for name in ("running", "seed", "best so far", "progress", ""):
+            table.add_column(name)
+        for watched in list(progress.running.values()):
+            score = "" if watched.score is None else f"{watched.score:.4f}"
+            table.add_row(
+                _title(watched.assignment),
+                str(watched.assignment.job.seed),
+                score,
+                ProgressBar(total=1.0, completed=watched.progress, width=24),
+                duration(time.monotonic() - watched.started),
+            )
+        return Group(Text(self.headline()), table)
+
+    def headline(self) -> str:
+        """Return how many jobs have ended, the time spent and an estimate of what is left."""
+        progress = self.driver.progress
+        parts = [f"{len(progress.ended)} jobs done", f"{len(progress.running)} running"]
+        if progress.failures:
+            parts.append(f"{len(progress.failures)} failed")
+        parts.append(f"{duration(time.monotonic() - progress.started)} so far")
+        if progress.stopping:
+            parts.append(f"{progress.stopping}: saving what runs (again to abort)")
+        elif self.total:
+            parts.append(f"about {duration(self.left())} left")
+        return ", ".join(parts)
+
+    def left(self) -> float:
+        """Return an estimate of the seconds to the end of the run."""
+        progress = self.driver.progress
+        done = sum(self._cost(a) for a, _ in list(progress.ended))
+        done += sum(w.progress * self._cost(w.assignment) for w in list(progress.running.values()))
+        # What earlier runs have done is no work any more, but was counted in the total.
+        known = [a for a in self.driver.study.assigned if a.job.key in self.driver.before]
+        done += sum(self._cost(a) for a in known)
+        return max(0.0, self.total - done) / max(1, self.driver.slots)
+
+    def _cost(self, assignment: Assignment) -> float:
+        return self.each.get((assignment.task, assignment.arm, assignment.job.kind), 0.0)
+
+    def _print_lines(self, over: threading.Event) -> None:
+        while not over.wait(REFRESH_SECONDS):
+            self._print_new()
+        self._print_new()
+
+    def _print_new(self) -> None:
+        ended = self.driver.progress.ended
+        while self.told < len(ended):
+            assignment, result = ended[self.told]
+            self.told += 1
+            score = "" if math.isnan(result.score) else f", valid {result.score:.4f}"
+            left = f", about {duration(self.left())} left" if self.total else ""
+            self.console.print(
+                f"[{self.told}] {_title(assignment)} seed {assignment.job.seed}: "
+                f"{result.outcome}{score}, {duration(result.seconds)}{left}",
+                markup=False,
+                highlight=False,
+            )
+
+
+def _title(assignment: Assignment) -> str:
+    job = assignment.job
+    what = {"search": "search", "candidate": "candidate", "evaluate": "evaluation"}[job.kind]
+    return f"{assignment.task} {assignment.arm} {what}"

@@ -1,0 +1,417 @@
+"""Plans: what a user writes in YAML, checked before anything starts, all faults listed at once."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import pydantic
+import yaml
+
+from orchestrator.errors import PlanError, UserError
+from orchestrator.jobs import Entry
+from orchestrator.tasks import TASKS
+from search_space.baselines import BASELINES
+from search_space.shelf import BrokenEntryError, Shelf, UnknownEntryError, nearest
+from search_space.space import SearchSpace
+from search_space.spaces import SPACES
+from searchers import METHODS, Sampler, StrictParams
+from searchers._training import TrainingParams
+from searchers.estimators import ESTIMATORS, Estimator
+
+Seed = Annotated[int, pydantic.Field(ge=0, lt=2**63)]
+Seeds = Annotated[tuple[Seed, ...], pydantic.Field(min_length=1)]
+Name = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)]
+
+
+def load_entry(shelf: Shelf, name: Any) -> Any:
+    """Return an entry of a shelf; ValueError, with the nearest names, where it can't be had."""
+    if not isinstance(name, str):
+        raise ValueError(f"{name!r} is no name of a {shelf.kind}; {nearest(name, shelf.names())}")
+    try:
+        return shelf.load(name)
+    except (UnknownEntryError, BrokenEntryError) as error:
+        raise ValueError(str(error)) from error
+
+
+def keyword_model(function: Any) -> type[pydantic.BaseModel]:
+    """Return a model of a function's keyword parameters: names, types, defaults."""
+    hints = typing.get_type_hints(function)
+    fields: dict[str, Any] = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name not in ("self", "root"):
+            default = ... if parameter.default is inspect.Parameter.empty else parameter.default
+            fields[name] = (hints.get(name, Any), default)
+    return pydantic.create_model("Parameters", __base__=StrictParams, **fields)
+
+
+class Choice(StrictParams):
+    """An entry of a shelf: a bare name, or a mapping of ``name`` and the entry's parameters."""
+
+    shelf: ClassVar[Shelf]
+
+    name: str
+    params: dict[str, Any] = pydantic.Field(default_factory=dict)
+
+    @classmethod
+    def check(cls, name: str, params: dict[str, Any]) -> dict[str, Any]:
+        """Return all parameters of the entry with their defaults filled in."""
+        raise NotImplementedError
+
+    @pydantic.model_validator(mode="wrap")
+    @classmethod
+    def _flat(cls, value: Any, handler: Any) -> Any:
+        if isinstance(value, cls):
+            return value
+        if isinstance(value, str):
+            value = {"name": value}
+        if not isinstance(value, Mapping) or "name" not in value:
+            kind = cls.shelf.kind
+            raise ValueError(f"a {kind} is a name, or a mapping of `name` and its parameters")
+        params = {str(k): v for k, v in value.items() if k != "name"}
+        load_entry(cls.shelf, value["name"])
+        return handler({"name": value["name"], "params": cls.check(value["name"], params)})
+
+    @pydantic.model_serializer
+    def _as_written(self) -> dict[str, Any]:
+        return {"name": self.name, **self.params}
+
+    def entry(self) -> Entry:
+        """Return it as part of a job."""
+        return Entry(self.name, pydantic.TypeAdapter(dict).dump_python(self.params, mode="json"))
+
+
+class TaskChoice(Choice):
+    """A data set."""
+
+    shelf = TASKS
+
+    @classmethod
+    def check(cls, name: str, params: dict[str, Any]) -> dict[str, Any]:
+        return keyword_model(TASKS.load(name).load).model_validate(params).model_dump()
+
+
+class SpaceChoice(Choice):
+    """A search space."""
+
+    shelf = SPACES
+
+    @classmethod
+    def check(cls, name: str, params: dict[str, Any]) -> dict[str, Any]:
+        space = SPACES.load(name)
+        params = keyword_model(space.__init__).model_validate(params).model_dump()
+        space(**params)  # its own check of what goes together
+        return params
+
+    def make(self) -> SearchSpace:
+        """Return the search space."""
+        return SPACES.load(self.name)(**self.params)
+
+
+class EstimatorChoice(Choice):
+    """A way to score candidates."""
+
+    shelf = ESTIMATORS
+
+    @classmethod
+    def check(cls, name: str, params: dict[str, Any]) -> dict[str, Any]:
+        return ESTIMATORS.load(name).Params.model_validate(params).model_dump()
+
+    def make(self) -> Estimator:
+        """Return the estimator."""
+        cls = ESTIMATORS.load(self.name)
+        return cls(cls.Params(**self.params))
+
+
+class SearchBudget(StrictParams):
+    """How much a sampler may spend on each seed: a number of samples, or what another arm spent.
+
+    ``compute`` counts multiply-adds and is reproducible; ``seconds`` is what the clock said.
+    """
+
+    samples: int | None = pydantic.Field(None, ge=1)
+    same_as: str | None = None
+    unit: Literal["compute", "seconds"] = "compute"
+
+    @pydantic.model_validator(mode="after")
+    def _one(self) -> SearchBudget:
+        if (self.samples is None) == (self.same_as is None):
+            raise ValueError("give either `samples: N` or `same_as: ARM` (with `unit`)")
+        return self
+
+
+class Resources(StrictParams):
+    """What each trial gets: CPU cores, and GPUs (auto: one where the cluster has any)."""
+
+    cpu: int = pydantic.Field(1, ge=1)
+    gpu: Literal["auto"] | float = pydantic.Field("auto")
+
+    @pydantic.field_validator("gpu")
+    @classmethod
+    def _not_negative(cls, value: Any) -> Any:
+        if value != "auto" and value < 0:
+            raise ValueError("must be `auto`, 0 or more")
+        return value
+
+
+class NetworkArm(StrictParams):
+    """A hand-designed baseline: nothing to search."""
+
+    network: str
+    resources: Resources | None = pydantic.Field(None, description="instead of the plan's")
+
+    @pydantic.field_validator("network")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        load_entry(BASELINES, value)
+        return value
+
+
+class MethodArm(StrictParams):
+    """A search method on a search space; each seed is a search of its own."""
+
+    method: str
+    space: SpaceChoice = pydantic.Field(default="darts", validate_default=True)
+    params: pydantic.SerializeAsAny[StrictParams] = pydantic.Field(
+        default={},
+        validate_default=True,
+    )
+    seeds: Seeds | None = None
+    estimator: EstimatorChoice | None = None
+    budget: SearchBudget | None = None
+    resources: Resources | None = pydantic.Field(None, description="instead of the plan's")
+
+    @pydantic.field_validator("method")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        load_entry(METHODS, value)
+        return value
+
+    @pydantic.field_validator("params", mode="wrap")
+    @classmethod
+    def _typed_by_method(cls, value: Any, handler: Any, info: pydantic.ValidationInfo) -> Any:
+        method = info.data.get("method")  # absent when it was refused itself
+        if method is None or isinstance(value, METHODS.load(method).Params):
+            return value if isinstance(value, StrictParams) else StrictParams()
+        return METHODS.load(method).Params.model_validate(value)
+
+    @property
+    def samples(self) -> bool:
+        """Whether the method only chooses and its candidates are scored one by one."""
+        return issubclass(METHODS.load(self.method), Sampler)
+
+    @pydantic.model_validator(mode="after")
+    def _combination(self) -> MethodArm:
+        has_supernet = type(self.space.make()).supernet is not SearchSpace.supernet
+        if self.samples:
+            if self.budget is None:
+                raise ValueError(
+                    f"{self.method} goes on for ever: give it `budget: {{samples: N}}` or "
+                    "`budget: {same_as: ARM, unit: compute}`"
+                )
+            if self.estimator is None:
+                object.__setattr__(self, "estimator", EstimatorChoice.model_validate("training"))
+        else:
+            for name in ("estimator", "budget"):
+                if getattr(self, name) is not None:
+                    raise ValueError(
+                        f"{self.method} trains a supernet and takes no `{name}`; "
+                        "remove it, or choose a method that samples: " + ", ".join(_samplers())
+                    )
+            if not has_supernet:
+                raise ValueError(
+                    f"{self.method} needs a space with a supernet, and {self.space.name} has "
+                    f"none; it works on: {', '.join(_spaces_with_supernet())}"
+                )
+        return self
+
+
+class Evaluate(TrainingParams):
+    """How every chosen network is trained and scored at the end; the same for all arms."""
+
+    channels: int = pydantic.Field(16, ge=2, multiple_of=2, description="width of the first cells")
+    layers: int = pydantic.Field(8, ge=1, description="number of cells")
+    seeds: Seeds = (0, 1, 2)
+    pick: Literal["each", "best"] = pydantic.Field(
+        "each", description="retrain the genotype of each search seed, or of the best-scoring one"
+    )
+
+
+class Compare(StrictParams):
+    """Which arm the verdict is about, and the arms it is held against (default: all others)."""
+
+    arm: str
+    against: tuple[str, ...] | None = pydantic.Field(None, alias="with")
+
+
+class Budget(StrictParams):
+    """What the whole plan may spend; running jobs are checkpointed when it is spent."""
+
+    hours: float | None = pydantic.Field(None, gt=0, description="by the clock, each run")
+
+
+def _arm_kind(value: Any) -> str:
+    has = "network" in value if isinstance(value, Mapping) else hasattr(value, "network")
+    return "network" if has else "method"
+
+
+Arm = Annotated[
+    Annotated[NetworkArm, pydantic.Tag("network")] | Annotated[MethodArm, pydantic.Tag("method")],
+    pydantic.Discriminator(_arm_kind),
+]
+
+
+class Plan(StrictParams):
+    """A study: tasks, arms (each a way to get a network), how to evaluate, what to compare."""
+
+    name: Name
+    task: tuple[TaskChoice, ...] = pydantic.Field(min_length=1)
+    arms: dict[Name, Arm] = pydantic.Field(min_length=1)
+    evaluate: Evaluate = Evaluate()
+    compare: Compare | None = None
+    resources: Resources = Resources()
+    budget: Budget = Budget()
+    store: str | None = pydantic.Field(None, description="folder or s3://bucket/prefix")
+
+    @pydantic.field_validator("task", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return value if isinstance(value, list | tuple) else [value]
+
+    @pydantic.model_validator(mode="after")
+    def _seeds_of_equals(self) -> Plan:
+        # An arm that gets another's budget searches as often as that one, unless told otherwise.
+        for arm in self.arms.values():
+            if isinstance(arm, MethodArm) and arm.seeds is None:
+                object.__setattr__(arm, "seeds", self.seeds_of(arm))
+        return self
+
+    def seeds_of(self, arm: MethodArm) -> tuple[int, ...]:
+        """Return an arm's seeds: its own, else those of the arm whose budget it has, else 0."""
+        if arm.seeds is not None:
+            return arm.seeds
+        other = self.arms.get(arm.budget.same_as or "") if arm.budget else None
+        return self.seeds_of(other) if isinstance(other, MethodArm) else (0,)
+
+
+def read_plan(path: str | Path) -> Plan:
+    """Read and check a plan.
+
+    Raises:
+        PlanError: with every fault and its path.
+        UserError: no such file, or it cannot be read.
+    """
+    try:
+        text = Path(path).read_text("utf-8")
+    except OSError as error:
+        raise UserError(f"cannot read the plan {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"cannot read the plan {path}: it is not a text file") from None
+    return parse_plan(text, str(path))
+
+
+def parse_plan(text: str, source: str = "the plan") -> Plan:
+    """Check the YAML text of a plan. Raises PlanError with every fault and its path."""
+    try:
+        raw = yaml.load(text, Loader=_UniqueKeys)  # a SafeLoader
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}" if mark else ""
+        raise PlanError(
+            source, [(where, f"not YAML: {getattr(error, 'problem', error)}")]
+        ) from None
+    if raw is None:
+        raise PlanError(source, [("", "it is empty; a plan needs at least name, task and arms")])
+    if not isinstance(raw, dict):
+        kind = type(raw).__name__
+        raise PlanError(source, [("", f"a plan is a mapping (name:, task:, arms:), not a {kind}")])
+    faults = list(_reference_faults(raw))
+    try:
+        plan = Plan.model_validate(raw)
+    except pydantic.ValidationError as error:
+        faults = [_fault(e) for e in error.errors()] + faults
+    if faults:
+        raise PlanError(source, faults)
+    return plan
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """Refuses a mapping that has a key twice: the first would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            if key_node.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key_node.value!r} stands twice", key_node.start_mark
+                )
+            seen.add(str(key_node.value))
+        return super().construct_mapping(node, deep)
+
+
+def _reference_faults(raw: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Check names of arms on the raw plan, so that these faults show beside all others."""
+    arms = raw.get("arms")
+    if not isinstance(arms, dict):
+        return
+    names = [str(name) for name in arms]
+    for name, arm in arms.items():
+        path = f"arms.{name}.budget.same_as"
+        seen, other = [str(name)], _same_as(arm)
+        while other is not None:
+            if other not in names:
+                yield path, f"no arm named {other!r}; {nearest(other, names)}"
+            elif other in seen:
+                yield path, f"arms wait for one another: {' -> '.join([*seen, other])}"
+            elif isinstance(arms[other], dict) and "network" in arms[other]:
+                yield path, f"{other!r} is a baseline and has no search budget to copy"
+            else:
+                seen.append(other)
+                other = _same_as(arms[other])
+                continue
+            break
+    compare = raw.get("compare")
+    if isinstance(compare, dict):
+        against = compare.get("with") or []
+        listed = against if isinstance(against, list) else []
+        for path, name in [
+            ("compare.arm", compare.get("arm")),
+            *[("compare.with", n) for n in listed],
+        ]:
+            if isinstance(name, str) and name not in names:
+                yield path, f"no arm named {name!r}; {nearest(name, names)}"
+        if compare.get("arm") in listed:
+            yield "compare.with", f"{compare['arm']!r} cannot be compared with itself"
+
+
+def _same_as(arm: Any) -> str | None:
+    budget = arm.get("budget") if isinstance(arm, dict) else None
+    other = budget.get("same_as") if isinstance(budget, dict) else None
+    return other if isinstance(other, str) else None
+
+
+def _fault(error: Any) -> tuple[str, str]:
+    parts = [str(part) for part in error["loc"]]
+    # The tag of an arm's kind and the place of a single task are ours, not the user's.
+    if len(parts) > 2 and parts[0] == "arms" and parts[2] in ("network", "method"):
+        del parts[2]
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        message = "unknown key"
+    elif error["type"] == "missing":
+        message = "missing"
+    elif error["type"] not in ("value_error",):
+        message += f" (given: {error['input']!r:.60})"
+    return ".".join(parts), message
+
+
+def _samplers() -> list[str]:
+    return [name for name in METHODS.names() if issubclass(METHODS.load(name), Sampler)]
+
+
+def _spaces_with_supernet() -> list[str]:
+    spaces = {name: SPACES.load(name) for name in SPACES.names()}
+    return [name for name, cls in spaces.items() if cls.supernet is not SearchSpace.supernet]

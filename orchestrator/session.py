@@ -1,0 +1,229 @@
+"""What the commands do: read a plan, run it, and show what the store holds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import ray
+from rich.console import Console
+from rich.table import Table
+
+from orchestrator import display
+from orchestrator.driver import Driver, connect, load_tasks, make_study
+from orchestrator.errors import StoreError, UserError
+from orchestrator.estimates import estimate
+from orchestrator.jobs import FINISHED, Job
+from orchestrator.plan import Plan, read_plan
+from orchestrator.programs import make_space
+from orchestrator.results import StudyRecord, arm_results, find_study, results_frame, studies
+from orchestrator.store import Store
+from orchestrator.study import forecast
+from orchestrator.verdict import verdict
+from search_space.drawing import render_svg
+from search_space.genotype import Genotype, GenotypeError
+from search_space.spaces import SPACES
+
+DONE, FAILED, SPENT, STOPPED = 0, 1, 3, 130
+
+
+def open_store(given: str | None, plan: Plan | None = None) -> Store:
+    """Open the store that was given, else the plan's, else NAS_STORE, else ``results``."""
+    by_plan = plan.store if plan else None
+    return Store(given or by_plan or os.environ.get("NAS_STORE") or "results")
+
+
+def run_plan(
+    console: Console,
+    path: str,
+    data: Path,
+    store_url: str | None,
+    address: str | None,
+    *,
+    dry_run: bool,
+) -> int:
+    """Run what is owed of a plan and show its verdict; return the exit code."""
+    plan = read_plan(path)
+    store = open_store(store_url, plan)
+    tasks = load_tasks(plan, data)
+    study = make_study(plan, tasks, store)
+    if dry_run:
+        estimates = estimate(plan, forecast(study), tasks)
+        console.print(display.estimates_table(estimates, _slots_here(plan)))
+        study.next()  # unrolls as far as results are known
+        known = {a.job.key for a in study.assigned} & study.board.results.keys()
+        if known:
+            console.print(f"{len(known)} of its jobs are in the store {store.url} already.")
+        return DONE
+    store.check_writable()
+    if study.next() is None and study.finished:
+        console.print(f"Nothing to do: all {len(study.assigned)} jobs are in {store.url}.")
+        _finish(console, store, find_study(store, study.key))
+        return DONE
+    connect(address)
+    try:
+        driver = Driver(plan, tasks, store, data)
+        estimates = estimate(plan, forecast(driver.study), tasks)
+        console.print(display.estimates_table(estimates, driver.slots))
+        known = {a.job.key for a in study.assigned} & driver.before
+        if known:
+            console.print(f"{len(known)} of its jobs are in {store.url} and are not run again.")
+        with display.Monitor(console, driver, estimates).watching():
+            driver.run()
+    finally:
+        ray.shutdown()
+    return _close(console, store, driver, path)
+
+
+def _close(console: Console, store: Store, driver: Driver, path: str) -> int:
+    progress = driver.progress
+    for assignment, kind, detail in progress.failures:
+        title = f"{assignment.arm} {assignment.job.kind} seed {assignment.job.seed}"
+        console.print(f"failed ({kind}): {title}", style="red", markup=False)
+        console.print("\n".join(detail.splitlines()[-3:]), markup=False, highlight=False)
+    _finish(console, store, find_study(store, driver.study.key))
+    if progress.stopping:
+        console.print(
+            f"{progress.stopping}; {len(progress.ended)} jobs ended in this run, the others are "
+            f"saved or owed. Go on with: python -m orchestrator run {path}"
+        )
+        return STOPPED if "SIG" in progress.stopping else SPENT
+    if progress.failures:
+        console.print(
+            f"{len(progress.failures)} jobs failed and are owed. After mending the cause: "
+            f"python -m orchestrator run {path}"
+        )
+        return FAILED
+    return DONE
+
+
+def _finish(console: Console, store: Store, record: StudyRecord) -> None:
+    print_results(console, store, record, "table")
+    for path in draw_study(store, record):
+        console.print(f"drawn: {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _slots_here(plan: Plan) -> int:
+    return max(1, (os.cpu_count() or 1) // plan.resources.cpu)
+
+
+def open_study(name: str, store_url: str | None) -> tuple[Store, StudyRecord]:
+    """Find a study by its name, the beginning of its key, or its plan's file."""
+    if Path(name).is_file():
+        plan = read_plan(name)
+        store = open_store(store_url, plan)
+        return store, find_study(store, plan.name)
+    store = open_store(store_url)
+    return store, find_study(store, name)
+
+
+def print_results(console: Console, store: Store, record: StudyRecord, form: str) -> None:
+    """Print one row an arm, and as a table the verdict too."""
+    found = arm_results(store, record)
+    if form == "csv":
+        console.file.write(results_frame(found).to_csv(index=False))
+    elif form == "json":
+        console.file.write(results_frame(found).to_json(orient="records", indent=2) + "\n")
+    else:
+        for task in record.tasks:
+            console.print(display.results_table(record.plan, found, task))
+            console.print(verdict(record.plan, found, task), markup=False, highlight=False)
+
+
+def print_studies(console: Console, store_url: str | None) -> None:
+    """Print the studies of a store, the latest last."""
+    store = open_store(store_url)
+    table = Table(title=f"Studies in {store.url}", title_justify="left")
+    for name in ("study", "key", "started", "jobs", "done", "failed"):
+        table.add_column(name)
+    outcomes = store.jobs().set_index("key")["outcome"]
+    members = store.table("members")
+    for record in studies(store):
+        own = members[members["study"] == record.key]["job"].drop_duplicates()
+        ends = own.map(outcomes)
+        done = int(ends.isin(FINISHED).sum())
+        failed = int(ends.notna().sum()) - done
+        started = f"{record.started:%Y-%m-%d %H:%M}"
+        table.add_row(record.name, record.key, started, str(len(own)), str(done), str(failed))
+    console.print(table)
+
+
+def print_status(console: Console, store: Store, record: StudyRecord) -> None:
+    """Print the jobs of a study by arm and kind, and how those that failed ended."""
+    members = store.table("members")
+    rows = members[members["study"] == record.key].merge(
+        store.jobs()[["key", "outcome", "detail", "seconds"]],
+        left_on="job",
+        right_on="key",
+        how="left",
+    )
+    rows["state"] = rows["outcome"].fillna("owed")
+    table = Table(title=f"{record.name} ({record.key})", title_justify="left")
+    for name in ("task", "arm", "kind", "state", "jobs", "seconds"):
+        table.add_column(name)
+    for key, group in rows.groupby(["task", "arm", "role", "state"], sort=False):
+        seconds = display.duration(float(group["seconds"].sum()))
+        table.add_row(*map(str, key), str(len(group)), seconds)
+    console.print(table)
+    for row in rows[rows["detail"].notna()].itertuples():
+        last = str(row.detail).splitlines()[-1]
+        console.print(f"{row.arm} {row.role} seed {row.seed}: {row.outcome}: {last}", markup=False)
+
+
+def draw_study(store: Store, record: StudyRecord) -> Iterator[Path]:
+    """Draw the cells that each search of a study found; yield the files."""
+    members = store.table("members")
+    members = members[(members["study"] == record.key) & (members["role"] == "evaluate")]
+    jobs = store.jobs().set_index("key")["job"]
+    folder = Path(store.folder.root if store.folder.local else ".") / "drawings" / record.key
+    for place, group in members.groupby(["task", "arm", "position"], sort=False):
+        text = jobs.get(group["job"].iloc[0])
+        job = None if text is None else Job.from_json(text)
+        if job is None or job.genotype is None or job.space is None:
+            continue
+        task, arm, position = place
+        cells = make_space(job.space).cells(Genotype.from_json(job.genotype))
+        if cells:
+            path = folder / f"{task}-{arm}-{position}.svg".replace("/", "_")
+            _draw(path, render_svg(cells, f"{arm} on {task}, search {position}"))
+            yield path
+
+
+def show_genotype(console: Console, text: str, store_url: str | None, svg: str | None) -> None:
+    """Print a genotype in all its forms, and draw its cells."""
+    space_name, genotype = _read_genotype(text, store_url)
+    space = SPACES.load(space_name)()
+    console.print(f"key    {genotype.key}", highlight=False)
+    console.print(f"space  {genotype.space}", highlight=False)
+    console.print(f"json   {genotype.to_json()}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"text   {space.text(genotype)}", markup=False, highlight=False, soft_wrap=True)
+    cells = space.cells(genotype)
+    if cells:
+        path = Path(svg or f"{genotype.key}.svg")
+        _draw(path, render_svg(cells, f"{genotype.space} {genotype.key}"))
+        console.print(f"drawn  {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _read_genotype(text: str, store_url: str | None) -> tuple[str, Genotype]:
+    if text.isalnum():
+        found = open_store(store_url).genotype(text)
+        if found is None:
+            raise StoreError(f"no genotype {text!r} in the store; `status` lists its studies")
+        genotype = Genotype.from_json(found)
+        return genotype.space, genotype
+    faults = []
+    for name in SPACES.names():
+        try:
+            return name, SPACES.load(name)().parse(text)
+        except GenotypeError as error:
+            faults.append(f"{name}: {error}")
+    raise GenotypeError("no space can read this genotype; " + "; ".join(faults))
+
+
+def _draw(path: Path, svg: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(svg, "utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from None

@@ -1,0 +1,184 @@
+"""The contracts of this floor: Program (work inside a trial) and Sampler (only chooses)."""
+
+from __future__ import annotations
+
+import abc
+import time
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import pydantic
+import torch
+
+from search_space.genotype import Genotype
+from search_space.space import SearchSpace
+from search_space.task import Task
+
+# A step of a program ends after the batch in which this much time is up, so that a two-minute
+# notice of interruption always finds a step boundary. How long steps are changes no result.
+STEP_SECONDS: ContextVar[float] = ContextVar("step_seconds", default=5.0)
+
+
+class StrictParams(pydantic.BaseModel):
+    """Parameters of an entry as they stand in a plan: frozen, unknown names refused."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A number measured on a split after ``step`` optimiser steps, at the end of ``epoch``."""
+
+    step: int
+    epoch: int
+    split: str
+    name: str
+    value: float
+
+
+@dataclass(frozen=True)
+class ArchitectureWeight:
+    """The weight of one operation on one edge of a supernet's cell at the end of ``epoch``.
+
+    ``edge`` is written "source->node" in state numbers (0 and 1 are the cell's inputs).
+    """
+
+    epoch: int
+    cell: str
+    edge: str
+    operation: str
+    weight: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one step of a program has to say; empty in the middle of an epoch."""
+
+    measurements: tuple[Measurement, ...] = ()
+    weights: tuple[ArchitectureWeight, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished program leaves behind.
+
+    Args:
+        score: the task's metric on the validation split; NaN where the program diverged.
+        test: the metric on the test split, where the task came with one.
+        genotype: what a search found.
+        parameters, multiply_adds: of the network (a search: of its supernet); 0 if not a network.
+        compute: multiply-adds spent in all, a backward pass counted as two forward ones.
+        diverged: the loss stopped being finite. A result, not an error.
+    """
+
+    score: float
+    test: float | None = None
+    genotype: Genotype | None = None
+    parameters: int = 0
+    multiply_adds: int = 0
+    compute: float = 0.0
+    diverged: bool = False
+
+
+class Program(abc.ABC):
+    """Work that runs inside a trial, in steps of bounded length, and can be stopped after any.
+
+    The same constructor arguments give the same sequence of states, whatever the length of the
+    steps; a program that loads the ``state_dict`` of another goes on bit for bit like it.
+    """
+
+    @property
+    @abc.abstractmethod
+    def progress(self) -> float:
+        """Share of the work that is done, from 0 to 1."""
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to do and :meth:`outcome` can be asked for."""
+        return self.progress >= 1.0
+
+    @abc.abstractmethod
+    def step(self) -> Report:
+        """Do at least one batch of work, and no more than STEP_SECONDS and the batch begun then."""
+
+    @abc.abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that the rest of the work depends on: tensors and plain values."""
+
+    @abc.abstractmethod
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what :meth:`state_dict` returned."""
+
+    @abc.abstractmethod
+    def outcome(self) -> Outcome:
+        """Return the result of the finished work."""
+
+
+class Search(Program):
+    """A search that is itself a training run: it trains a supernet and ends with a genotype.
+
+    Args:
+        space: must have a supernet.
+        task: without its test split.
+        params: the method's own ``Params``.
+        seed: of all chance in it.
+        device: where it computes.
+    """
+
+    class Params(StrictParams):
+        """Parameters of the method; the paper's numbers are the defaults."""
+
+    # The smallest parameters that still exercise the method; for contract tests.
+    smoke: ClassVar[dict[str, Any]] = {}
+
+    @abc.abstractmethod
+    def __init__(
+        self, space: SearchSpace, task: Task, params: Any, *, seed: int, device: torch.device
+    ): ...
+
+
+class Sampler(abc.ABC):
+    """A method that only chooses; somebody else scores its choices, in any order.
+
+    Args:
+        space: what to choose from.
+        params: the method's own ``Params``.
+        seed: of all chance in it.
+    """
+
+    class Params(StrictParams):
+        """Parameters of the method; the paper's numbers are the defaults."""
+
+    smoke: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, space: SearchSpace, params: Any, *, seed: int):
+        self.space, self.params, self.seed = space, params, seed
+
+    @abc.abstractmethod
+    def ask(self) -> Genotype | None:
+        """Return the next architecture to score, or None when there is none left."""
+
+    @abc.abstractmethod
+    def tell(self, genotype: Genotype, score: float) -> None:
+        """Take in a score, higher is better; minus infinity for a candidate that failed."""
+
+    @abc.abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that later choices depend on, as plain values."""
+
+    @abc.abstractmethod
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what :meth:`state_dict` returned."""
+
+
+class Deadline:
+    """The end of a step: STEP_SECONDS after it was made."""
+
+    def __init__(self) -> None:
+        self.end = time.monotonic() + STEP_SECONDS.get()
+
+    @property
+    def over(self) -> bool:
+        """Whether the time is up."""
+        return time.monotonic() >= self.end

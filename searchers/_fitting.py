@@ -1,0 +1,66 @@
+"""Fitting of a baseline that is not a network, as a program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from search_space.baselines._predictor import Predictor
+from search_space.task import Split, Task
+from searchers._base import Measurement, Outcome, Program, Report
+
+
+class Fitting(Program):
+    """Fit a predictor round by round, then score it on the validation and the test split.
+
+    A checkpoint holds the number of rounds only, since a fitted model of another library can't be
+    stored without pickle. Loading one fits those rounds again, which gives the same model.
+
+    Args:
+        make: makes the unfitted predictor, seeded.
+        task: what to fit.
+    """
+
+    def __init__(self, make: Callable[[Task], Predictor], task: Task):
+        self.make, self.task = make, task
+        self.predictor = make(task)
+        self.rounds = 0
+        self.result: Outcome | None = None
+
+    @property
+    def progress(self) -> float:
+        if self.result is not None:
+            return 1.0
+        return 0.999 * self.rounds / self.predictor.rounds
+
+    def step(self) -> Report:
+        if self.rounds < self.predictor.rounds:
+            self.predictor.fit_round()
+            self.rounds += 1
+        if self.rounds < self.predictor.rounds:
+            return Report()
+        test = None if self.task.test is None else self._score(self.task.test)
+        self.result = Outcome(score=self._score(self.task.valid), test=test)
+        return Report(
+            (Measurement(self.rounds, 1, "valid", self.task.metric.name, self.result.score),)
+        )
+
+    def outcome(self) -> Outcome:
+        assert self.result is not None, "outcome() before the program is done"
+        return self.result
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rounds": self.rounds}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.predictor = self.make(self.task)
+        self.rounds, self.result = 0, None
+        while self.rounds < min(state["rounds"], self.predictor.rounds - 1):
+            self.predictor.fit_round()
+            self.rounds += 1
+
+    def _score(self, split: Split) -> float:
+        inputs, targets = self.task.batch(split, torch.arange(len(split)))
+        return self.task.score(self.predictor.predict(inputs), targets)

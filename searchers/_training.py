@@ -1,0 +1,209 @@
+"""Training of one given network: what scores a candidate and evaluates a choice."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pydantic
+import torch
+from torch import Tensor, nn
+
+from search_space.cost import cost
+from search_space.network import CellNetwork
+from search_space.task import Task
+from searchers._base import Deadline, Measurement, Outcome, Program, Report, StrictParams
+from searchers._chance import Chance
+from searchers._passes import Evaluation, Pass
+
+# A backward pass costs about two forward passes (gradients of weights and of activations).
+PASSES_OF_A_STEP = 3
+
+
+class TrainingParams(StrictParams):
+    """How a network is trained: SGD with Nesterov momentum, warm-up, then a cosine to zero."""
+
+    epochs: int = pydantic.Field(30, ge=1, description="passes over the training split")
+    batch_size: int = pydantic.Field(64, ge=2)
+    learning_rate: float = pydantic.Field(0.05, gt=0, description="peak, after the warm-up")
+    momentum: float = pydantic.Field(0.9, ge=0, lt=1)
+    weight_decay: float = pydantic.Field(3e-4, ge=0)
+    warmup: float = pydantic.Field(0.1, ge=0, lt=1, description="share of the steps")
+    clip: float = pydantic.Field(5.0, gt=0, description="largest norm of the gradient")
+    drop_path: float = pydantic.Field(0.0, ge=0, lt=1, description="reached at the last epoch")
+    auxiliary: float = pydantic.Field(0.4, ge=0, description="weight of an auxiliary head's loss")
+
+
+def learning_rate(params: TrainingParams, progress: float) -> float:
+    """Return the learning rate when a share ``progress`` of the steps is done."""
+    if progress < params.warmup:
+        return params.learning_rate * progress / params.warmup
+    rest = (progress - params.warmup) / (1 - params.warmup)
+    return params.learning_rate * 0.5 * (1 + math.cos(math.pi * rest))
+
+
+def planned_compute(multiply_adds: int, task: Task, params: TrainingParams) -> float:
+    """Return the multiply-adds of a whole training, without the evaluation of the test split."""
+    an_epoch = PASSES_OF_A_STEP * len(task.train) + len(task.valid)
+    return float(multiply_adds) * an_epoch * params.epochs
+
+
+class Training(Program):
+    """Train a network and measure it on the validation split after every epoch.
+
+    The last epoch's validation metric is the score: nothing is chosen by looking at the curve.
+    Where the task comes with a test split, that is scored once, at the end.
+
+    Args:
+        build: makes the network; called once, with all chance seeded.
+        task: what to fit.
+        params: how.
+        seed: of initialisation, order of the data, augmentation, dropout and drop-path.
+        device: where it computes.
+    """
+
+    def __init__(
+        self,
+        build: Callable[[], nn.Module],
+        task: Task,
+        params: TrainingParams,
+        *,
+        seed: int,
+        device: torch.device,
+    ):
+        self.params, self.device = params, device
+        self.chance = Chance(seed, device)
+        with self.chance:
+            network = build()
+        self.cost = cost(network, task)
+        self.network = network.to(device)
+        self.task = task.to(device)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.batches = Pass(torch.arange(len(task.train)), params.batch_size, self.generator)
+        self.valid = Evaluation(self.task, self.task.valid)
+        self.test = None if self.task.test is None else Evaluation(self.task, self.task.test)
+        self.optimizer = torch.optim.SGD(
+            self.network.parameters(),
+            lr=params.learning_rate,
+            momentum=params.momentum,
+            weight_decay=params.weight_decay,
+            nesterov=params.momentum > 0,
+        )
+        self.epoch = 0
+        self.loss = torch.zeros((), device=device)
+        self.score = float("nan")
+        self.diverged = False
+
+    @property
+    def progress(self) -> float:
+        if self.diverged:
+            return 1.0
+        if self.epoch == self.params.epochs:
+            return 1.0 if self.test is None or self.test.finished else 0.999
+        # An epoch's evaluation runs without a backward pass; its end is the epoch's end.
+        return (
+            0.999
+            * (self.epoch + 0.9 * self.batches.position / self.batches.length)
+            / (self.params.epochs)
+        )
+
+    def step(self) -> Report:
+        deadline = Deadline()
+        first = True
+        while first or not (deadline.over or self.done):
+            first = False
+            if self.epoch == self.params.epochs:
+                if self.test is not None:
+                    self.test.advance(self.network)
+            elif not self.batches.finished:
+                self._train(self.batches.next())
+            else:
+                self.valid.advance(self.network)
+                if self.valid.finished:
+                    return self._end_epoch()
+        if not torch.isfinite(self.loss):
+            self.diverged = True
+        return Report()
+
+    def outcome(self) -> Outcome:
+        test = None
+        if self.test is not None:
+            test = float("nan") if self.diverged else self.test.results()[0]
+        share = self.epoch / self.params.epochs if self.diverged else 1.0
+        return Outcome(
+            score=float("nan") if self.diverged else self.score,
+            test=test,
+            parameters=self.cost.parameters,
+            multiply_adds=self.cost.multiply_adds,
+            compute=share * planned_compute(self.cost.multiply_adds, self.task, self.params),
+            diverged=self.diverged,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "chance": self.chance.state_dict(),
+            "generator": self.generator.get_state(),
+            "batches": self.batches.state_dict(),
+            "valid": self.valid.state_dict(),
+            "test": None if self.test is None else self.test.state_dict(),
+            "epoch": self.epoch,
+            "loss": self.loss,
+            "score": self.score,
+            "diverged": self.diverged,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.chance.load_state_dict(state["chance"])
+        self.generator.set_state(state["generator"].cpu())
+        self.batches.load_state_dict(state["batches"])
+        self.valid.load_state_dict(state["valid"])
+        if self.test is not None:
+            self.test.load_state_dict(state["test"])
+        self.epoch, self.score = state["epoch"], state["score"]
+        self.loss, self.diverged = state["loss"].to(self.device), state["diverged"]
+
+    def _train(self, rows: Tensor) -> None:
+        done = self.epoch + (self.batches.position - 0.5) / self.batches.length
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.params, done / self.params.epochs)
+        if isinstance(self.network, CellNetwork):
+            self.network.drop_path = self.params.drop_path * self.epoch / self.params.epochs
+        inputs, targets = self.task.batch(self.task.train, rows.to(self.device))
+        for augment in self.task.augmentation:
+            inputs = augment(inputs, self.generator)
+        with self.chance:
+            loss = self._loss(self.network(inputs), targets)
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.params.clip)
+        self.optimizer.step()
+        self.loss += loss.detach()
+
+    def _loss(self, outputs: Tensor | tuple[Tensor, Tensor], targets: Tensor) -> Tensor:
+        if isinstance(outputs, Tensor):
+            return self.task.loss(outputs, targets)
+        main, auxiliary = outputs
+        return self.task.loss(main, targets) + self.params.auxiliary * self.task.loss(
+            auxiliary, targets
+        )
+
+    def _end_epoch(self) -> Report:
+        self.score, valid_loss = self.valid.results()
+        train_loss = float(self.loss) / self.batches.length
+        self.epoch += 1
+        self.diverged = not (math.isfinite(train_loss) and math.isfinite(valid_loss))
+        step = self.epoch * self.batches.length
+        rows = (
+            ("train", "loss", train_loss),
+            ("valid", "loss", valid_loss),
+            ("valid", self.task.metric.name, self.score),
+        )
+        self.batches.restart()
+        self.valid.restart()
+        self.loss.zero_()
+        return Report(tuple(Measurement(step, self.epoch, *row) for row in rows))

@@ -1,0 +1,41 @@
+"""The contract of an estimator: one way to score a candidate architecture."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, ClassVar
+
+import torch
+
+from search_space.genotype import Genotype
+from search_space.space import SearchSpace
+from search_space.task import Task
+from searchers._base import Program, StrictParams
+
+
+class Estimator(abc.ABC):
+    """Turns a candidate into a program whose outcome's score estimates its quality."""
+
+    class Params(StrictParams):
+        """Parameters of the estimator."""
+
+    smoke: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, params: Any):
+        self.params = params
+
+    @abc.abstractmethod
+    def program(
+        self,
+        space: SearchSpace,
+        genotype: Genotype,
+        task: Task,
+        *,
+        seed: int,
+        device: torch.device,
+    ) -> Program:
+        """Return the program that scores ``genotype`` on ``task``, which has no test split."""
+
+    @abc.abstractmethod
+    def compute(self, space: SearchSpace, genotype: Genotype, task: Task) -> float:
+        """Return the multiply-adds that the program will spend, without running it."""
