@@ -14,10 +14,9 @@ from search_space.task import Task
 
 @dataclass(frozen=True)
 class Cost:
-    """Trainable ``parameters`` without an auxiliary head, as published, and ``multiply_adds`` of one
-    example's forward pass.
+    """Trainable parameters, and multiply-adds of one example's forward pass.
 
-    Counted are convolutions and matrix products, as the literature does.
+    As the literature counts: without an auxiliary head; convolutions and matrix products only.
     """
 
     parameters: int

@@ -1,4 +1,4 @@
-"""Genotypes: architectures as data, with an exact JSON form, a key, and the published text forms."""
+"""Genotypes: architectures as data, with an exact JSON form, a key, and published text forms."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Genotype:
 
 
 class Edge(NamedTuple):
-    """One input of a node: an operation applied to an earlier state (0 and 1: the cell's inputs)."""
+    """One input of a node: an operation on an earlier state (0 and 1: the cell's inputs)."""
 
     operation: str
     source: int
@@ -126,7 +126,7 @@ _CELL_NAMES = ("normal", "reduce")
 
 
 def parse_cells(text: str) -> dict[str, Cell]:
-    """Read the ``Genotype(normal=[...], normal_concat=range(2, 6), reduce=...)`` text of DARTS logs.
+    """Read the ``Genotype(normal=[...], normal_concat=range(2, 6), ...)`` text of DARTS logs.
 
     Each node has two edges, listed one node after the other (quark0/darts, genotypes.py). The text
     may stand anywhere in a log line. It is read as a literal and never evaluated.

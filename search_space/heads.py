@@ -1,4 +1,4 @@
-"""Stems and heads: how a network of any kind takes a task's inputs and puts out what it asks for."""
+"""Stems and heads: how any network takes a task's inputs and puts out what it asks for."""
 
 from __future__ import annotations
 

@@ -37,7 +37,12 @@ class Metric:
 
 
 def accuracy(outputs: Tensor, targets: Tensor) -> float:
-    """Share of rows whose largest output ``[N, classes]`` is the target class ``[N]``."""
+    """Share of rows whose largest output ``[N, classes]`` is the target class ``[N]``.
+
+    NaN where an output is not finite: the largest of those would be class 0.
+    """
+    if not torch.isfinite(outputs).all():
+        return float("nan")
     return float((outputs.argmax(dim=1) == targets).double().mean())
 
 
@@ -50,7 +55,8 @@ def r2(outputs: Tensor, targets: Tensor) -> float:
     y = targets.double().transpose(0, 1).flatten(1)
     error = y - outputs.double().transpose(0, 1).flatten(1)
     total = (y - y.mean(dim=1, keepdim=True)).square().sum(dim=1)
-    varies = total > 0
+    # A constant column leaves rounding noise about its mean, not zero.
+    varies = y.amax(dim=1) > y.amin(dim=1)
     return float((1 - error.square().sum(dim=1)[varies] / total[varies]).mean())
 
 
@@ -58,7 +64,7 @@ def mean_auroc(outputs: Tensor, targets: Tensor) -> float:
     """Area under the ROC curve, the mean over labels ``[N, labels]`` that have both outcomes."""
     from sklearn.metrics import roc_auc_score  # slow to import, and needed at an epoch's end only
 
-    labels = [i for i in range(targets.shape[1]) if 0 < targets[:, i].mean() < 1]
+    labels = [i for i in range(targets.shape[1]) if 0 < targets[:, i].float().mean() < 1]
     if not labels or not torch.isfinite(outputs).all():
         return float("nan")
     scores = outputs[:, labels].double().cpu().numpy()

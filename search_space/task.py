@@ -91,10 +91,16 @@ class Scale:
     @classmethod
     def of(cls, values: Tensor) -> Scale:
         """Measure the statistics of ``[N, channels, ...]``; a constant one keeps 1."""
-        rows = values.double().transpose(0, 1).flatten(1)
-        deviation = rows.std(dim=1, correction=0)
-        deviation = torch.where(deviation > 0, deviation, torch.ones_like(deviation))
-        return cls(tuple(rows.mean(dim=1).tolist()), tuple(deviation.tolist()))
+        axes = [axis for axis in range(values.dim()) if axis != 1]
+        count = values.numel() / values.shape[1]
+        # In pieces: a copy of everything in float64 would be eight times the size of images.
+        pieces = values.split(4096)
+        mean = sum(piece.double().sum(axes) for piece in pieces) / count
+        around = mean.view(1, -1, *[1] * (values.dim() - 2))
+        variance = sum((piece.double() - around).square().sum(axes) for piece in pieces) / count
+        varies = values.amax(axes) > values.amin(axes)
+        deviation = torch.where(varies, variance.sqrt(), torch.ones_like(variance))
+        return cls(tuple(mean.tolist()), tuple(deviation.tolist()))
 
     def apply(self, values: Tensor) -> Tensor:
         """Standardise ``[N, channels, ...]``."""
@@ -198,10 +204,20 @@ class Task:
             self, train=self.train.to(device), valid=self.valid.to(device), test=test
         )
 
-    def batch(self, split: Split, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return standardised float inputs and targets as the loss wants them."""
+    def batch(
+        self, split: Split, indices: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return standardised float inputs and targets as the loss wants them.
+
+        With a ``generator`` the inputs are augmented, before they are standardised: what a shift
+        brings in is the zero of the data, such as black, and not the mean.
+        """
         rows = split.rows(indices)
-        return self.input_scale.apply(rows.inputs.float()), self.targets(rows)
+        inputs = rows.inputs.float()
+        if generator is not None:
+            for augment in self.augmentation:
+                inputs = augment(inputs, generator)
+        return self.input_scale.apply(inputs), self.targets(rows)
 
     def targets(self, split: Split) -> Tensor:
         """Return the targets of ``split`` as the loss wants them: standardised unless classes."""
@@ -262,9 +278,11 @@ def _check(where: str, shape: tuple[int, ...], output: Output, split: Split) -> 
             raise DataError(
                 f"{where}: row {row} has class {int(targets[row])}; allowed: 0 to {output.size - 1}"
             )
-    else:
-        wanted = (output.size, *(shape[1:] if output.dense else ()))
-        if tuple(targets.shape[1:]) != wanted:
-            raise DataError(
-                f"{where}: targets are {list(targets.shape[1:])}; this output wants {list(wanted)}"
-            )
+        return
+    if output.metric is MEAN_AUROC and not ((targets == 0) | (targets == 1)).all():
+        raise DataError(f"{where}: labels must be 0 or 1")
+    wanted = (output.size, *(shape[1:] if output.dense else ()))
+    if tuple(targets.shape[1:]) != wanted:
+        raise DataError(
+            f"{where}: targets are {list(targets.shape[1:])}; this output wants {list(wanted)}"
+        )

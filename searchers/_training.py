@@ -173,9 +173,8 @@ class Training(Program):
             group["lr"] = learning_rate(self.params, done / self.params.epochs)
         if isinstance(self.network, CellNetwork):
             self.network.drop_path = self.params.drop_path * self.epoch / self.params.epochs
-        inputs, targets = self.task.batch(self.task.train, rows.to(self.device))
-        for augment in self.task.augmentation:
-            inputs = augment(inputs, self.generator)
+        rows = rows.to(self.device)
+        inputs, targets = self.task.batch(self.task.train, rows, self.generator)
         with self.chance:
             loss = self._loss(self.network(inputs), targets)
         self.optimizer.zero_grad()

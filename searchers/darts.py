@@ -192,10 +192,7 @@ class Darts(Search):
         self.loss += loss.detach()
 
     def _batch(self, batches: Pass) -> tuple[Tensor, Tensor]:
-        inputs, targets = self.task.batch(self.task.train, batches.next().to(self.device))
-        for augment in self.task.augmentation:
-            inputs = augment(inputs, self.generator)
-        return inputs, targets
+        return self.task.batch(self.task.train, batches.next().to(self.device), self.generator)
 
     def _unrolling(self) -> Unrolling:
         group, state = self.optimizer.param_groups[0], self.optimizer.state

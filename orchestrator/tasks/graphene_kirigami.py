@@ -8,8 +8,8 @@ each intact (1) or cut (0), with an intact one in every row; the file holds all 
 7,828 sheets that differ by more than a mirror. The published split ignores that: 98 % of its test
 sheets have a mirror image in the other part; looking the answer up there gives R2 0.99. Hence two:
 
-``published``: the test split of the numbers in print, to compare with them. No augmentation is
-    declared: mirrored training sheets are the test sheets, and bring their answers along.
+``published``: the test split of the numbers in print, to compare with them. Training sees mirror
+    images of most test sheets, all the more with the mirrors as augmentation: R2 is flattered.
 ``grouped``: all mirror images of a sheet in one split, to know what is learned.
 """
 
@@ -102,7 +102,7 @@ def load(
         train,
         valid,
         test,
-        drawing.mirrors if split == "grouped" else (),
+        drawing.mirrors,
     )
 
 

@@ -11,6 +11,7 @@ from search_space.shelf import Shelf, only_subclass
 
 
 def _entry(module: ModuleType) -> Any:
+    """Return ``build`` where a file defines it, else its Predictor."""
     return module.build if hasattr(module, "build") else only_subclass(module, Predictor)
 
 

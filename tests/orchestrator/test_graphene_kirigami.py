@@ -128,11 +128,11 @@ def test_grouped_splits_are_about_70_10_20_percent_of_the_sheets(root):
     np.testing.assert_allclose(sizes / 29_791, (0.7, 0.1, 0.2), atol=0.01)
 
 
-def test_symmetries_are_declared_where_they_do_not_show_test_sheets(root):
+def test_the_mirrors_that_a_drawing_has_are_declared_as_augmentation(root):
     for resolution in RESOLUTIONS:
-        assert load(root, resolution=resolution).augmentation == ()
-        grouped = load(root, resolution=resolution, split="grouped")
-        assert grouped.augmentation == _DRAWINGS[resolution].mirrors
+        for split in ("published", "grouped"):
+            task = load(root, resolution=resolution, split=split)
+            assert task.augmentation == _DRAWINGS[resolution].mirrors
 
 
 @pytest.mark.parametrize("resolution", RESOLUTIONS)
