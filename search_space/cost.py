@@ -16,7 +16,8 @@ from search_space.task import Task
 class Cost:
     """Trainable parameters, and multiply-adds of one example's forward pass.
 
-    As the literature counts: without an auxiliary head; convolutions and matrix products only.
+    As the literature counts: without an auxiliary head and without the architecture parameters of
+    a supernet; convolutions and matrix products only.
     """
 
     parameters: int
@@ -32,6 +33,6 @@ def cost(network: nn.Module, task: Task) -> Cost:
     parameters = sum(
         p.numel()
         for name, p in network.named_parameters()
-        if p.requires_grad and not name.startswith("auxiliary.")
+        if p.requires_grad and not name.startswith(("auxiliary.", "architecture."))
     )
     return Cost(parameters, counter.get_total_flops() // 2)  # a multiply-add is two FLOPs

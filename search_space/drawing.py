@@ -15,8 +15,8 @@ import graphviz
 from search_space.genotype import Cell, digest
 
 # Families by hue, kernel sizes by lightness. Chosen by search over sRGB: contrast with white at
-# least 4.6 (WCAG AA asks 4.5 for text), CIEDE2000 distance between any two at least 14, also as
-# seen with no red, no green or no blue cones (Machado et al. 2009).
+# least 4.6 (WCAG AA asks 4.5 for text), CIEDE2000 distance between any two about 14, also as seen
+# with no red or no green cones, about 11 with no blue ones (Machado et al. 2009).
 COLOURS: Mapping[str, str] = {
     "none": "#262626",
     "skip_connect": "#757575",

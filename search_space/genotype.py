@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
+
+_Kind = TypeVar("_Kind")
 
 
 class GenotypeError(ValueError):
@@ -23,6 +24,10 @@ def canonical_json(data: Any) -> str:
 def digest(text: str) -> str:
     """Return the 16 hexadecimal digits that name ``text`` in stores and folders."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no number in JSON")
 
 
 @dataclass(frozen=True)
@@ -60,8 +65,8 @@ class Genotype:
     def from_json(cls, text: str) -> Genotype:
         """Read what :meth:`to_json` wrote. Raises GenotypeError."""
         try:
-            record = json.loads(text)
-        except ValueError as error:
+            record = json.loads(text, parse_constant=_no_number)
+        except (ValueError, RecursionError) as error:
             raise GenotypeError(f"not JSON: {error}") from None
         if not isinstance(record, dict) or set(record) != {"space", "structure"}:
             raise GenotypeError('a genotype in JSON is {"space": name, "structure": {...}}')
@@ -100,10 +105,10 @@ class Cell:
         """Read what :meth:`to_data` wrote. Raises GenotypeError."""
         try:
             nodes = tuple(
-                tuple(Edge(str(operation), int(source)) for operation, source in node)
+                tuple(Edge(_of(str, operation), _of(int, source)) for operation, source in node)
                 for node in data["nodes"]
             )
-            cell = cls(nodes, tuple(int(state) for state in data["concat"]))
+            cell = cls(nodes, tuple(_of(int, state) for state in data["concat"]))
         except (KeyError, TypeError, ValueError) as error:
             raise GenotypeError(f"not a cell: {type(error).__name__}: {error}") from None
         cell.check()
@@ -122,7 +127,15 @@ class Cell:
             raise GenotypeError(f"concat {self.concat} must name states 0 to {states - 1}")
 
 
+def _of(kind: type[_Kind], value: Any) -> _Kind:
+    """Return ``value`` if it is a ``kind``: converted values would give one network two keys."""
+    if type(value) is not kind:
+        raise TypeError(f"{value!r} is no {kind.__name__}")
+    return value
+
+
 _CELL_NAMES = ("normal", "reduce")
+_MOST_STATES = 1000  # of a range in a text, which could name more than memory holds
 
 
 def parse_cells(text: str) -> dict[str, Cell]:
@@ -134,13 +147,11 @@ def parse_cells(text: str) -> dict[str, Cell]:
     Raises:
         GenotypeError: with what could not be read.
     """
-    match = re.search(r"Genotype\(.*\)", text, re.DOTALL)
-    if not match:
-        raise GenotypeError("no Genotype(...) in the text")
+    written = _call(text)
     try:
-        call = ast.parse(match.group(0).strip(), mode="eval").body
-    except SyntaxError as error:
-        raise GenotypeError(f"not a Genotype(...) text: {error.msg}") from None
+        call = ast.parse(written, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise GenotypeError(f"not a Genotype(...) text: {error}") from None
     if not isinstance(call, ast.Call) or call.args:
         raise GenotypeError("Genotype(...) takes named fields only")
     fields = {keyword.arg: keyword.value for keyword in call.keywords}
@@ -176,6 +187,19 @@ def print_cells(cells: Mapping[str, Cell]) -> str:
     return f"Genotype({', '.join(fields)})"
 
 
+def _call(text: str) -> str:
+    """Return the part of ``text`` from ``Genotype(`` to the bracket that closes it."""
+    start = text.find("Genotype(")
+    if start < 0:
+        raise GenotypeError("no Genotype(...) in the text")
+    depth = 0
+    for end in range(start + len("Genotype"), len(text)):
+        depth += (text[end] == "(") - (text[end] == ")")
+        if depth == 0:
+            return text[start : end + 1]
+    raise GenotypeError("the text ends within Genotype(...)")
+
+
 def _literal(node: ast.expr) -> Any:
     is_range = (
         isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range"
@@ -184,7 +208,10 @@ def _literal(node: ast.expr) -> Any:
     try:
         if is_range:
             assert isinstance(node, ast.Call)
-            return list(range(*(read(argument) for argument in node.args)))
+            states = range(*(read(argument) for argument in node.args))
+            if len(states) > _MOST_STATES:
+                raise ValueError(f"more than {_MOST_STATES} states")
+            return list(states)
         return read(node)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise GenotypeError(f"not a plain value: {ast.unparse(node)} ({error})") from None

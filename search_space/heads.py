@@ -17,7 +17,7 @@ POSITIONS = 4096
 def halvings(spatial: tuple[int, ...]) -> int:
     """Number of times a stem halves an input so that at most POSITIONS positions are left."""
     excess = math.prod(spatial) / POSITIONS
-    return max(0, math.ceil(math.log2(excess) / len(spatial))) if excess > 1 else 0
+    return max(0, math.ceil(math.log2(excess) / sum(n > 1 for n in spatial))) if excess > 1 else 0
 
 
 class Stem(nn.Sequential):

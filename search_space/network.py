@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from search_space.genotype import Cell
-from search_space.heads import Head, Stem
+from search_space.heads import Head, Stem, halvings
 from search_space.operations import (
     OPERATIONS,
     FactorizedReduce,
@@ -148,8 +148,9 @@ class CellNetwork(nn.Module):
             if layer == 2 * layers // 3:
                 auxiliary_width = widths[1]
         self.auxiliary_layer = -1
-        # Two reductions divide by four: 8 positions there are 32 at the input.
-        if auxiliary and not task.output.dense and min(task.spatial) >= 32:
+        # Two reductions divide by four: 8 positions there are 32 behind the stem.
+        narrowest = min(task.spatial) // 2 ** halvings(task.spatial)
+        if auxiliary and not task.output.dense and narrowest >= 32:
             self.auxiliary_layer = 2 * layers // 3
             self.auxiliary = Auxiliary(task, auxiliary_width)
         self.head = Head(task, widths[1])

@@ -68,17 +68,28 @@ class Shelf:
         try:
             return self.entry(importlib.import_module(f"{self.package}.{name}"))
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise BrokenEntryError(f"the {self.kind} {name!r} cannot be used: {reason}") from error
+            raise self._broken(name, error) from error
 
     def describe(self, name: str) -> str:
-        """Return the first line of the entry's docstring, read without importing it."""
+        """Return the first line of the entry's docstring, read without importing it.
+
+        Raises:
+            UnknownEntryError: no such file.
+            BrokenEntryError: the file is not Python.
+        """
         self.check(name)
         spec = importlib.util.find_spec(f"{self.package}.{name}")
         assert spec is not None  # check() found the file
         assert spec.origin is not None
-        text = ast.get_docstring(ast.parse(Path(spec.origin).read_text("utf-8"))) or ""
-        return text.partition("\n")[0]
+        try:
+            module = ast.parse(Path(spec.origin).read_text("utf-8"))
+        except (SyntaxError, ValueError) as error:
+            raise self._broken(name, error) from error
+        return (ast.get_docstring(module) or "").partition("\n")[0]
+
+    def _broken(self, name: str, error: Exception) -> BrokenEntryError:
+        reason = f"{type(error).__name__}: {error}"
+        return BrokenEntryError(f"the {self.kind} {name!r} cannot be used: {reason}")
 
 
 def only_subclass(module: ModuleType, *bases: type) -> type:

@@ -32,7 +32,7 @@ class SearchSpace(abc.ABC):
 
     @abc.abstractmethod
     def decode(self, decisions: Sequence[int]) -> Genotype:
-        """Return the genotype that a complete sequence stands for."""
+        """Return the genotype that a complete sequence stands for. Raises ValueError."""
 
     @abc.abstractmethod
     def encode(self, genotype: Genotype) -> tuple[int, ...]:
@@ -116,6 +116,15 @@ class SearchSpace(abc.ABC):
     def check(self, genotype: Genotype) -> None:
         """Raise GenotypeError if ``genotype`` is not an architecture of this space."""
         self.encode(genotype)
+
+    def _complete_or_raise(self, decisions: Sequence[int]) -> None:
+        """Raise ValueError unless ``decisions`` is a complete sequence of options that exist."""
+        for place, decision in enumerate(decisions):
+            count = self.options(decisions[:place])
+            if not 0 <= decision < count:
+                raise ValueError(f"decision {place} is {decision}; there are {count} options")
+        if self.options(decisions) > 0:
+            raise ValueError(f"{len(decisions)} decisions; the sequence goes on")
 
     def _own(self, genotype: Genotype) -> None:
         if genotype.space != self.name:

@@ -36,7 +36,16 @@ class Darts(SearchSpace):
     """
 
     nodes: int = 4
-    operations: tuple[str, ...] = tuple(OPERATIONS)
+    operations: tuple[str, ...] = (
+        "none",
+        "max_pool_3x3",
+        "avg_pool_3x3",
+        "skip_connect",
+        "sep_conv_3x3",
+        "sep_conv_5x5",
+        "dil_conv_3x3",
+        "dil_conv_5x5",
+    )
 
     def __post_init__(self) -> None:
         if self.nodes < 1:
@@ -60,6 +69,7 @@ class Darts(SearchSpace):
         return math.comb(node + 2, 2) if part == 0 else len(self.choices)
 
     def decode(self, decisions: Sequence[int]) -> Genotype:
+        self._complete_or_raise(decisions)
         it = iter(decisions)
         cells = {}
         for name in _CELLS:
@@ -76,6 +86,11 @@ class Darts(SearchSpace):
             if len(cell.nodes) != self.nodes:
                 raise GenotypeError(
                     f"the {name} cell has {len(cell.nodes)} nodes, not {self.nodes}"
+                )
+            if cell.concat != tuple(range(2, self.nodes + 2)):
+                raise GenotypeError(
+                    f"concat of the {name} cell is {list(cell.concat)}; in this space all nodes "
+                    f"are concatenated: {list(range(2, self.nodes + 2))}"
                 )
             for node, edges in enumerate(cell.nodes):
                 edges = tuple(sorted(edges, key=lambda edge: edge.source))
@@ -126,6 +141,7 @@ class Darts(SearchSpace):
         layers: int,
         auxiliary: bool = False,
     ) -> nn.Module:
+        self.encode(genotype)
         cells = self.cells(genotype)
         return CellNetwork(cells, task, channels=channels, layers=layers, auxiliary=auxiliary)
 
@@ -135,7 +151,8 @@ class Darts(SearchSpace):
         )
 
     def discretise(self, supernet: Supernet) -> Genotype:
-        return self.genotype(supernet.derive())
+        # By decisions: edges in the order of their sources, so that one architecture has one key.
+        return self.decode(self.encode(self.genotype(supernet.derive())))
 
     def _operation(self, name: str, cell: str) -> int:
         if name not in self.choices:
