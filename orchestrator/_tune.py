@@ -75,11 +75,18 @@ class Witness(_Attached, tune.Callback):
 
 
 class StopInOrder(_Attached, FIFOScheduler):
-    """First come, first served; when the run is being stopped, a trial is saved and paused."""
+    """First come, first served; when the run is being stopped, a trial is saved and paused.
+
+    Tune gives an actor that falls free to the trial chosen here and kills the one that it is
+    starting for that trial. An actor takes seconds to import torch; with short jobs it would be
+    killed before it is ready, again and again, and its slot stay idle. So each trial is chosen
+    once, before it has an actor; one that an actor is starting for is left to wait for it.
+    """
 
     def __init__(self, driver: Driver):
         super().__init__()
         self.driver = driver
+        self.chosen: set[str] = set()
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         if self.driver.progress.stopping:
@@ -89,7 +96,11 @@ class StopInOrder(_Attached, FIFOScheduler):
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         if self.driver.progress.stopping:
             return None
-        return super().choose_trial_to_run(tune_controller)
+        for trial in tune_controller.get_live_trials():
+            if trial.status == "PENDING" and trial.trial_id not in self.chosen:
+                self.chosen.add(trial.trial_id)
+                return trial
+        return None
 
 
 class WhenAllIsSaved(_Attached, tune.Stopper):

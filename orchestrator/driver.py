@@ -130,6 +130,7 @@ class Driver:
         """
         self.progress = Progress()
         self._record_study()
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.slots)
         with self._signals():
             tune.Tuner(
                 tune.with_resources(Trial, _resources),
@@ -144,6 +145,7 @@ class Driver:
                     name=f"{self.plan.name}-{datetime.now():%Y%m%d-%H%M%S}",
                     storage_path=self._tune_storage(),
                     failure_config=tune.FailureConfig(max_failures=RESTARTS),
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                     stop=WhenAllIsSaved(self),
                     callbacks=[Witness(self)],
                     verbose=0,
@@ -153,7 +155,7 @@ class Driver:
 
     def next_trial(self) -> dict[str, Any] | None:
         """Return the config of the next trial, or None if no job is ready."""
-        if self.progress.stopping:
+        if self.progress.stopping or len(self.progress.running) >= self.slots:
             return None
         assignment = self.study.next()
         self._write_members()
@@ -168,6 +170,7 @@ class Driver:
             "data": str(self.data),
             "store": self.checkpoints.folder.url,
             "threads": resources.cpu,
+            "checkpoint_seconds": self.plan.checkpoint_seconds,
             "gpus": _gpus(resources, self.has_gpu),
         }
 

@@ -275,6 +275,9 @@ class Plan(StrictParams):
     resources: Resources = Resources()
     budget: Budget = Budget()
     store: str | None = pydantic.Field(None, description="folder or s3://bucket/prefix")
+    checkpoint_seconds: float = pydantic.Field(
+        30.0, ge=0, description="a crash loses at most this much work of a running job"
+    )
 
     @pydantic.field_validator("task", mode="before")
     @classmethod

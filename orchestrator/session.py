@@ -61,10 +61,11 @@ def run_plan(
         console.print(f"Nothing to do: all {len(study.assigned)} jobs are in {store.url}.")
         _finish(console, store, find_study(store, study.key))
         return DONE
+    console.print("Timing a few steps of every kind of job ...")
+    estimates = estimate(plan, forecast(study), tasks)
     connect(address)
     try:
         driver = Driver(plan, tasks, store, data)
-        estimates = estimate(plan, forecast(driver.study), tasks)
         console.print(display.estimates_table(estimates, driver.slots))
         known = {a.job.key for a in study.assigned} & driver.before
         if known:

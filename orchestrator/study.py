@@ -12,6 +12,9 @@ from orchestrator.jobs import Job, Result
 from orchestrator.plan import MethodArm, Plan
 from search_space.genotype import canonical_json, digest
 
+# Keys of a plan that change no result.
+_HOW_TO_RUN = ("store", "resources", "budget", "checkpoint_seconds")
+
 # Long work first: what others wait for, then what they wait for next.
 _ORDER = {"search": 0, "candidate": 1, "evaluate": 2}
 
@@ -87,7 +90,7 @@ def study_key(plan: Plan, fingerprints: Mapping[str, str]) -> str:
     """
     arms = {name: {"resources"} for name in plan.arms}
     content = plan.model_dump(
-        mode="json", exclude={"store": True, "resources": True, "budget": True, "arms": arms}
+        mode="json", exclude={**dict.fromkeys(_HOW_TO_RUN, True), "arms": arms}
     )
     return digest(canonical_json([content, dict(fingerprints)]))
 

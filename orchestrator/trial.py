@@ -27,9 +27,6 @@ from orchestrator.programs import load_task, make_program
 from search_space.task import DataError, Task
 from searchers import Outcome
 
-# A crash loses at most this much work of a running job.
-CHECKPOINT_SECONDS = 30.0
-
 # Tables of the store that a program's reports fill.
 RECORDED = ("metrics", "architecture_weights")
 
@@ -46,8 +43,8 @@ def _loaded(name: str, params: str, root: str) -> tuple[Task, str]:
 class Trial(tune.Trainable):
     """Runs one job after the other in the same process, step by step.
 
-    Its config: ``job`` (JSON), ``data`` (root of the data sets), ``store`` (URL), ``threads``. A
-    job whose earlier run left a checkpoint goes on from there. Errors of a program are results of
+    Its config: ``job`` (JSON), ``data`` (root of the data sets), ``store`` (URL), ``threads``
+    and ``checkpoint_seconds``. A job whose earlier run left a checkpoint goes on from there. Errors of a program are results of
     kind "bug", "bad_input" or "out_of_memory": they end this job and leave the others running.
     Only the death of the process is an error to Tune, which then starts the trial again.
     """
@@ -62,6 +59,7 @@ class Trial(tune.Trainable):
         self._job = Job.from_json(config["job"])
         self._threads = int(config["threads"])
         torch.set_num_threads(self._threads)
+        self._checkpoint_seconds = float(config["checkpoint_seconds"])
         self._checkpoints = Checkpoints(config["store"])
         begun = time.monotonic()
         try:
@@ -94,7 +92,7 @@ class Trial(tune.Trainable):
             return self._result(done=True, **self._failure)
         if self._program.done:
             return self._final()
-        if time.monotonic() - self._saved > CHECKPOINT_SECONDS:
+        if time.monotonic() - self._saved > self._checkpoint_seconds:
             self._save()
         return self._result(done=False, progress=self._program.progress, score=self._score())
 

@@ -1,0 +1,153 @@
+"""Fixtures of the searchers' tests: programs run to their end, and compared bit for bit."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from searchers._base import STEP_SECONDS, ArchitectureWeight, Measurement, Outcome, Program
+
+Drive = Callable[..., "Trace"]
+Differences = Callable[[Any, Any], list[str]]
+
+
+@dataclass
+class Trace:
+    """What a program did from where it stood to its end."""
+
+    program: Program
+    measurements: list[Measurement] = field(default_factory=list)
+    weights: list[ArchitectureWeight] = field(default_factory=list)
+    progress: list[float] = field(default_factory=list)  # before the first step, after each step
+    states: list[bytes] = field(default_factory=list)  # after each step, where they were asked for
+
+    @property
+    def outcome(self) -> Outcome:
+        return self.program.outcome()
+
+    @property
+    def end(self) -> dict[str, Any]:
+        """All that a program leaves behind: two runs are one if this is equal bit for bit."""
+        return {
+            "state": self.program.state_dict(),
+            "outcome": self.outcome,
+            "measurements": self.measurements,
+            "weights": self.weights,
+            "progress": self.program.progress,
+        }
+
+
+def save(program: Program) -> bytes:
+    """Return a program's state as a checkpoint holds it."""
+    content = io.BytesIO()
+    torch.save(program.state_dict(), content)
+    return content.getvalue()
+
+
+def load(program: Program, state: bytes) -> Program:
+    """Give ``program`` the state of a checkpoint, read as checkpoints are read."""
+    program.load_state_dict(torch.load(io.BytesIO(state), weights_only=True, map_location="cpu"))
+    return program
+
+
+@contextmanager
+def step_seconds(seconds: float) -> Iterator[None]:
+    token = STEP_SECONDS.set(seconds)
+    try:
+        yield
+    finally:
+        STEP_SECONDS.reset(token)
+
+
+def _drive(
+    program: Program,
+    *,
+    seconds: float = 0.0,
+    fresh: Callable[[], Program] | None = None,
+    between: Callable[[], object] | None = None,
+    states: bool = False,
+) -> Trace:
+    trace = Trace(program, progress=[program.progress])
+    with step_seconds(seconds):
+        while not trace.program.done:
+            report = trace.program.step()
+            trace.measurements += report.measurements
+            trace.weights += report.weights
+            trace.progress.append(trace.program.progress)
+            if between is not None:
+                between()
+            if states or fresh is not None:
+                trace.states.append(save(trace.program))
+            if fresh is not None:
+                trace.program = load(fresh(), trace.states[-1])
+    return trace
+
+
+@pytest.fixture(scope="session")
+def drive() -> Drive:
+    """Runs a program to its end and returns its :class:`Trace`.
+
+    ``seconds`` is the length of a step: 0 makes one batch of it. ``between`` is called after every
+    step. With ``states`` the state after every step is kept. With ``fresh``, which makes the
+    program anew, the run is killed after every step, the last one too, and another one goes on.
+    """
+    return _drive
+
+
+@pytest.fixture(scope="session")
+def resume() -> Callable[[Program, bytes], Program]:
+    """Gives a program the state of a checkpoint and returns it: ``resume(program, state)``."""
+    return load
+
+
+@pytest.fixture(scope="session")
+def differences() -> Differences:
+    """Lists where two nests of plain values, tensors and records are not equal bit for bit."""
+
+    def compare(a: Any, b: Any) -> list[str]:
+        return list(_differences(a, b, ""))
+
+    return compare
+
+
+def _differences(a: Any, b: Any, path: str) -> Iterator[str]:
+    if type(a) is not type(b):
+        yield f"{path}: {type(a).__name__} and {type(b).__name__}"
+    elif isinstance(a, Tensor):
+        if a.dtype != b.dtype or a.shape != b.shape or not torch.equal(_bits(a), _bits(b)):
+            yield path
+    elif dataclasses.is_dataclass(a):
+        for item in dataclasses.fields(a):
+            one, other = getattr(a, item.name), getattr(b, item.name)
+            yield from _differences(one, other, f"{path}.{item.name}")
+    elif isinstance(a, Mapping):
+        if list(a) != list(b):
+            yield f"{path}: keys {list(a)} and {list(b)}"
+        for key in a.keys() & b.keys():
+            yield from _differences(a[key], b[key], f"{path}[{key!r}]")
+    elif isinstance(a, list | tuple):
+        if len(a) != len(b):
+            yield f"{path}: {len(a)} and {len(b)} items"
+        for i, (one, other) in enumerate(zip(a, b, strict=False)):
+            yield from _differences(one, other, f"{path}[{i}]")
+    elif a != b and not (isinstance(a, float) and math.isnan(a) and math.isnan(b)):
+        yield f"{path}: {a!r} and {b!r}"
+
+
+def _bits(tensor: Tensor) -> Tensor:
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+
+
+@pytest.fixture
+def small_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes evaluations take three examples a batch, so that small splits have a middle."""
+    monkeypatch.setattr("searchers._passes.EVALUATION_BATCH", 3)
