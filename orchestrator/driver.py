@@ -17,6 +17,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray._private import ray_constants
 
 from orchestrator._contender import Assignment, Board, task_label
 from orchestrator._tune import ReadyJobs, StopInOrder, WhenAllIsSaved, Witness
@@ -298,9 +299,9 @@ def connect(address: str | None) -> None:
         UserError: nothing answers at ``address``.
     """
     os.environ.update({k: os.environ.get(k, v) for k, v in _QUIET.items()})
-    own: dict[str, Any] = (
-        {"include_dashboard": False, "_node_ip_address": "127.0.0.1"} if address is None else {}
-    )
+    # Ray's own switch, meant for desktops: on Linux a local Ray else listens on every address.
+    ray_constants.ENABLE_RAY_CLUSTER = address is not None
+    own: dict[str, Any] = {"include_dashboard": False} if address is None else {}
     try:
         ray.init(
             address=address or "local",

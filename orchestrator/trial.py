@@ -43,10 +43,11 @@ def _loaded(name: str, params: str, root: str) -> tuple[Task, str]:
 class Trial(tune.Trainable):
     """Runs one job after the other in the same process, step by step.
 
-    Its config: ``job`` (JSON), ``data`` (root of the data sets), ``store`` (URL), ``threads``
-    and ``checkpoint_seconds``. A job whose earlier run left a checkpoint goes on from there. Errors of a program are results of
-    kind "bug", "bad_input" or "out_of_memory": they end this job and leave the others running.
-    Only the death of the process is an error to Tune, which then starts the trial again.
+    Its config: ``job`` (JSON), ``data`` (root of the data sets), ``store`` (URL), ``threads`` and
+    ``checkpoint_seconds``. A job whose earlier run left a checkpoint goes on from there. Errors of
+    a program are results of kind "bug", "bad_input" or "out_of_memory": they end this job and
+    leave the others running. Only the death of the process is an error to Tune, which then starts
+    the trial again.
     """
 
     def setup(self, config: dict[str, Any]) -> None:

@@ -78,6 +78,10 @@ class Training(Program):
             network = build()
         self.cost = cost(network, task)
         self.network = network.to(device)
+        if isinstance(network, CellNetwork) and len(task.spatial) == 2:
+            # Depthwise convolutions run 1.2 to 1.3 times as fast this way on a CPU; the dense
+            # convolutions of a ResNet on small maps run at 0.7 of their speed.
+            self.network.to(memory_format=torch.channels_last)
         self.task = task.to(device)
         self.generator = torch.Generator().manual_seed(seed)
         self.batches = Pass(torch.arange(len(task.train)), params.batch_size, self.generator)

@@ -7,14 +7,16 @@ import itertools
 import logging
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from pyarrow import fs
 
-from orchestrator.plan import Plan, parse_plan
+from orchestrator import statistics
+from orchestrator.results import ArmResult
 from search_space.metric import R2, Metric
 from search_space.task import Output, Split, Task
 
@@ -40,7 +42,8 @@ def s3() -> Iterator[str]:
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        fs.S3FileSystem(allow_bucket_creation=True).create_dir(BUCKET)
+        system, _ = fs.FileSystem.from_uri(f"s3://{BUCKET}?allow_bucket_creation=true")
+        system.create_dir(BUCKET)
         yield f"s3://{BUCKET}"
     server.stop()
 
@@ -76,12 +79,6 @@ def small_task() -> MakeTask:
     return make
 
 
-@pytest.fixture
-def plan() -> Callable[[str], Plan]:
-    """Reads the indented text of a plan."""
-    return lambda text: parse_plan(textwrap.dedent(text))
-
-
 AddEntry = Callable[..., None]
 
 
@@ -107,3 +104,34 @@ def add_entry(tmp_path: Path) -> Iterator[AddEntry]:
             if str(getattr(sys.modules[name], "__file__", "")).startswith(folder):
                 del sys.modules[name]
                 delattr(sys.modules[package], name.rpartition(".")[2])
+
+
+ArmResultOf = Callable[..., ArmResult]
+
+
+@pytest.fixture
+def arm_result() -> ArmResultOf:
+    """Factory of results of arms: ``arm_result(name, [values of a search], ..., task=...)``.
+
+    The estimate is that of the values; everything else can be given by name.
+    """
+
+    def make(name: str, *groups: Sequence[float], **given: Any) -> ArmResult:
+        values: dict[str, Any] = {
+            "task": "digits",
+            "arm": name,
+            "metric": "R2",
+            "higher_is_better": True,
+            "groups": tuple(tuple(group) for group in groups),
+            "estimate": statistics.estimate(groups) if groups else None,
+            "parameters": 77_000.0 if groups else None,
+            "multiply_adds": 1.5e6 if groups else None,
+            "search_seconds": None,
+            "search_compute": None,
+            "training_seconds": 12.0 if groups else None,
+            "owed": 0,
+            "failed": 0,
+        }
+        return ArmResult(**{**values, **given})
+
+    return make

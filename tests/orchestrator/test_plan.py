@@ -551,7 +551,10 @@ def test_a_comparison_with_nothing_or_with_an_arm_twice_is_refused() -> None:
 @pytest.mark.parametrize("seeds", ["[-1]", "[99999999999999999999]", "[]", "[0, 0]", "[1, 0, 1]"])
 def test_seeds_are_different_numbers_from_zero_on(seeds: str) -> None:
     # The same seed twice is the same job twice: it would count as two independent results.
-    for text in (with_arm(f"{{method: darts, seeds: {seeds}}}"), f"{SMALL}evaluate: {{seeds: {seeds}}}"):
+    for text in (
+        with_arm(f"{{method: darts, seeds: {seeds}}}"),
+        f"{SMALL}evaluate: {{seeds: {seeds}}}",
+    ):
         found = faults(text)
         assert len(found) == 1
         assert ".seeds" in next(iter(found))

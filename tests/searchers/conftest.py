@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from search_space.task import Split, Task
 from searchers._base import STEP_SECONDS, ArchitectureWeight, Measurement, Outcome, Program
 
 Drive = Callable[..., "Trace"]
@@ -89,6 +90,7 @@ def _drive(
                 trace.states.append(save(trace.program))
             if fresh is not None:
                 trace.program = load(fresh(), trace.states[-1])
+                assert trace.program.progress == trace.progress[-1], "after a restart"
     return trace
 
 
@@ -151,3 +153,27 @@ def _bits(tensor: Tensor) -> Tensor:
 def small_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes evaluations take three examples a batch, so that small splits have a middle."""
     monkeypatch.setattr("searchers._passes.EVALUATION_BATCH", 3)
+
+
+@pytest.fixture
+def recorded() -> Callable[[Task], tuple[Task, list[tuple[list[int], Tensor, Tensor]]]]:
+    """Makes a task give float64 and keep the training batches it gave: rows, inputs, targets."""
+
+    def record(task: Task) -> tuple[Task, list[tuple[list[int], Tensor, Tensor]]]:
+        batches = []
+
+        class Recorded(Task):
+            def batch(
+                self, split: Split, indices: Tensor, generator: torch.Generator | None = None
+            ) -> tuple[Tensor, Tensor]:
+                inputs, targets = super().batch(split, indices, generator)
+                inputs = inputs.double()
+                targets = targets.double() if targets.is_floating_point() else targets
+                if split is self.train:
+                    batches.append((indices.tolist(), inputs, targets))
+                return inputs, targets
+
+        fields = {field.name: getattr(task, field.name) for field in dataclasses.fields(task)}
+        return Recorded(**fields), batches
+
+    return record
