@@ -66,6 +66,9 @@ def run_plan(
     connect(address)
     try:
         driver = Driver(plan, tasks, store, data)
+        driver.study.expected = {
+            (e.forecast.task, e.forecast.arm, e.forecast.kind): e.each for e in estimates
+        }
         console.print(display.estimates_table(estimates, driver.slots))
         known = {a.job.key for a in study.assigned} & driver.before
         if known:

@@ -15,7 +15,7 @@ from search_space.genotype import canonical_json, digest
 # Keys of a plan that change no result.
 _HOW_TO_RUN = ("store", "resources", "budget", "checkpoint_seconds")
 
-# Long work first: what others wait for, then what they wait for next.
+# What others wait for comes before what they wait for next.
 _ORDER = {"search": 0, "candidate": 1, "evaluate": 2}
 
 
@@ -29,6 +29,8 @@ class Study:
 
     def __init__(self, board: Board):
         self.board = board
+        # Expected seconds of a job by (task, arm, kind), where somebody has estimated them.
+        self.expected: Mapping[tuple[str, str, str], float] = {}
         self.key = study_key(board.plan, board.fingerprints)
         self.contenders = [
             Contender(board, choice, name, arm)
@@ -51,7 +53,7 @@ class Study:
         self._unroll()
         if not self._ready:
             return None
-        number = min(self._ready, key=lambda n: (_ORDER[self._ready[n].job.kind], n))
+        number = min(self._ready, key=self._rank)
         assignment = self._ready.pop(number)
         self.running[assignment.job.key] = assignment
         return assignment
@@ -60,6 +62,13 @@ class Study:
         """Take in how a job ended."""
         self.board.results[key] = result
         self.running.pop(key, None)
+
+    def _rank(self, number: int) -> tuple[bool, float, int, int]:
+        """Searches first, then long jobs: a long one that starts last leaves slots idle."""
+        one = self._ready[number]
+        kind = one.job.kind
+        seconds = self.expected.get((one.task, one.arm, kind), 0.0)
+        return kind != "search", -seconds, _ORDER[kind], number
 
     def _unroll(self) -> None:
         progress = True
