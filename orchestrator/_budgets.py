@@ -60,7 +60,8 @@ class EqualSeconds(SearchBudget):
     """As many candidates as fit the time of another arm's search, by the clock.
 
     How many they are is decided once and kept in the store, since a clock says something else
-    each time. Candidates under way count as long as the average of those that have ended.
+    each time. Candidates under way count as long as the average of those that have ended. Where a
+    job that was measured has failed, nothing is kept: it is owed and will say something else.
     """
 
     def __init__(self, contender: Contender, arm: MethodArm, position: int):
@@ -84,8 +85,20 @@ class EqualSeconds(SearchBudget):
         if expected < budget:
             return True
         self.decided = float(len(asked))
-        self.contender.board.decide(self.key, "candidates", self.decided)
+        if not self._failed(asked):
+            self.contender.board.decide(self.key, "candidates", self.decided)
         return False
+
+    def _failed(self, asked: Sequence[Job]) -> bool:
+        results = [self.contender.result(job) for job in asked]
+        if any(result is not None and result.failed for result in results):
+            return True
+        arm = self.contender.board.plan.arms[self.other]
+        assert isinstance(arm, MethodArm)
+        count = len(self.contender.board.plan.seeds_of(arm))
+        places = [self.position] if self.position < count else range(count)
+        searches = [self.contender.searched(p, self.other) for p in places]
+        return any(s is not None and s.failed for s in searches)
 
     def _others(self) -> object:
         return self.contender.board.plan.arms[self.other].model_dump(mode="json")

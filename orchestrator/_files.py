@@ -18,8 +18,12 @@ class Folder:
 
     def __init__(self, url: str):
         self.url = url
+        if not url or ("://" in url and not url.startswith(("s3://", "file://"))):
+            raise ValueError("it must be a folder, or s3://bucket/prefix")
         if "://" in url:
             self.system, self.root = fs.FileSystem.from_uri(url)
+            if not self.root:
+                raise ValueError("it names no bucket; it must be s3://bucket/prefix")
         else:
             self.system, self.root = fs.LocalFileSystem(), str(Path(url).expanduser().resolve())
         self.local = isinstance(self.system, fs.LocalFileSystem)

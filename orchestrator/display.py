@@ -27,11 +27,14 @@ REFRESH_SECONDS = 0.5
 
 def duration(seconds: float) -> str:
     """Return a time as people say it: 8.2 s, 3 min 20 s, 2 h 05 min."""
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes = int(seconds) // 60
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes = whole // 60
     if minutes < 60:
-        return f"{minutes} min {int(seconds) % 60:02d} s"
+        return f"{minutes} min {whole % 60:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
@@ -40,45 +43,42 @@ def count(number: float | None) -> str:
     if number is None:
         return "-"
     for factor, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= factor:
+        if number >= 0.9995 * factor:  # what is rounded up to it has its prefix
             return f"{number / factor:.3g} {prefix}"
     return f"{number:.0f}"
 
 
 def estimates_table(estimates: Sequence[Estimate], slots: int) -> Group:
     """Return the jobs of a plan with an estimate of their time."""
-    table = Table(title="Jobs of this plan", title_justify="left")
-    for name in ("task", "arm", "kind"):
-        table.add_column(name)
-    for name in ("jobs", "each", "together"):
-        table.add_column(name, justify="right")
+    table = _table("Jobs of this plan", ["task", "arm", "kind"], ["jobs", "each", "together"])
     for e in estimates:
         number = "to the budget" if e.forecast.total is None else str(e.forecast.total)
-        table.add_row(
-            e.forecast.task,
-            e.forecast.arm,
-            e.forecast.kind,
-            number,
-            duration(e.each),
-            duration(e.total),
-        )
+        place = (e.forecast.task, e.forecast.arm, e.forecast.kind)
+        table.add_row(*_texts(*place, number, duration(e.each), duration(e.total)))
     total = sum(e.total for e in estimates)
     note = f"About {duration(total)} of trials, {duration(total / slots)} with {slots} at a time."
     return Group(table, Text(note))
 
 
-def results_table(plan: Plan, results: Sequence[ArmResult], task: str) -> Table:
-    """Return the arms of a study on one task, the best first."""
+def results_table(plan: Plan, results: Sequence[ArmResult], task: str) -> Group:
+    """Return the arms of a study on one task, the best first: what they reached and what they cost.
+
+    Two tables, because one is too wide for most terminals.
+    """
     here = [r for r in results if r.task == task]
     gaps = {c.other.arm: c for c in comparisons(plan, results, task)}
     arm = compared_arm(plan)
     metric = here[0].metric
-    table = Table(title=f"Results on {task}: test {metric}", title_justify="left")
-    table.add_column("arm")
-    for name in ("mean", "95 % interval", f"{arm} better by", "values", "parameters"):
-        table.add_column(name, justify="right")
-    for name in ("multiply-adds", "a search", "a training"):
-        table.add_column(name, justify="right")
+    reached = _table(
+        f"Results on {task}: test {metric}",
+        ["arm"],
+        ["mean", "95 % interval", f"{arm} better by", "values"],
+    )
+    cost = _table(
+        "What it cost",
+        ["arm"],
+        ["parameters", "multiply-adds", "a search", "a training"],
+    )
     sign = -1.0 if here[0].higher_is_better else 1.0
 
     def rank(r: ArmResult) -> float:
@@ -88,18 +88,36 @@ def results_table(plan: Plan, results: Sequence[ArmResult], task: str) -> Table:
     for r in sorted(here, key=rank):
         low, high = r.estimate.interval() if r.estimate else (math.nan, math.nan)
         gap = gaps.get(r.arm)
-        table.add_row(
-            r.arm,
+        quality = [
             f"{r.estimate.mean:.4f}" if r.estimate else "-",
             _interval(low, high),
             "" if gap is None else f"{gap.gain:+.4f} {_interval(gap.low, gap.high)}",
             _values(r),
+        ]
+        reached.add_row(*_texts(r.arm, *quality))
+        price = [
             count(r.parameters),
             count(r.multiply_adds),
             duration(r.search_seconds) if r.search_seconds else "-",
             duration(r.training_seconds) if r.training_seconds is not None else "-",
-        )
+        ]
+        cost.add_row(*_texts(r.arm, *price))
+    return Group(reached, cost)
+
+
+def _table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
+    """Return an empty table in which nothing is cut off: what is too long is folded."""
+    table = Table(title=Text(title), title_justify="left")
+    for name in left:
+        table.add_column(Text(name), overflow="fold")
+    for name in right:
+        table.add_column(Text(name), justify="right", overflow="fold")
     return table
+
+
+def _texts(*cells: str) -> list[Text]:
+    """Return cells as they are: a bracket in a name is no markup."""
+    return [Text(cell) for cell in cells]
 
 
 def _interval(low: float, high: float) -> str:
@@ -153,7 +171,7 @@ class Monitor:
         for watched in list(progress.running.values()):
             score = "" if watched.score is None else f"{watched.score:.4f}"
             table.add_row(
-                _title(watched.assignment),
+                Text(_title(watched.assignment)),
                 str(watched.assignment.job.seed),
                 score,
                 ProgressBar(total=1.0, completed=watched.progress, width=24),

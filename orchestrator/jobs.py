@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from search_space.genotype import Genotype, canonical_json, digest
@@ -56,7 +57,7 @@ class Job:
     network: str | None = None
     training: dict[str, Any] | None = None
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Digest of the content. The same work has the same key in every plan."""
         return digest(self.to_json())

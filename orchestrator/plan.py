@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import math
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -23,8 +24,20 @@ from searchers._training import TrainingParams
 from searchers.estimators import ESTIMATORS, Estimator
 
 Seed = Annotated[int, pydantic.Field(ge=0, lt=2**63)]
-Seeds = Annotated[tuple[Seed, ...], pydantic.Field(min_length=1)]
 Name = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)]
+
+
+def _different(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Refuse what stands twice: the same work would count as two independent results."""
+    twice = [value for i, value in enumerate(values) if value in values[:i]]
+    if twice:
+        shown = twice[0].name if isinstance(twice[0], Choice) else repr(twice[0])
+        raise ValueError(f"{shown} stands twice; each may stand once")
+    return values
+
+
+Different = pydantic.AfterValidator(_different)
+Seeds = Annotated[tuple[Seed, ...], pydantic.Field(min_length=1), Different]
 
 
 def load_entry(shelf: Shelf, name: Any) -> Any:
@@ -149,11 +162,15 @@ class Resources(StrictParams):
     cpu: int = pydantic.Field(1, ge=1)
     gpu: Literal["auto"] | float = pydantic.Field("auto")
 
-    @pydantic.field_validator("gpu")
+    @pydantic.field_validator("gpu", mode="before")
     @classmethod
-    def _not_negative(cls, value: Any) -> Any:
-        if value != "auto" and value < 0:
-            raise ValueError("must be `auto`, 0 or more")
+    def _auto_or_number(cls, value: Any) -> Any:
+        try:
+            number = 0.0 if value == "auto" else float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not 0 <= number < math.inf:
+            raise ValueError(f"must be `auto`, 0 or more (given: {value!r:.60})")
         return value
 
 
@@ -215,12 +232,12 @@ class MethodArm(StrictParams):
             if self.estimator is None:
                 object.__setattr__(self, "estimator", EstimatorChoice.model_validate("training"))
         else:
-            for name in ("estimator", "budget"):
-                if getattr(self, name) is not None:
-                    raise ValueError(
-                        f"{self.method} trains a supernet and takes no `{name}`; "
-                        "remove it, or choose a method that samples: " + ", ".join(_samplers())
-                    )
+            given = [f"`{n}`" for n in ("estimator", "budget") if getattr(self, n) is not None]
+            if given:
+                raise ValueError(
+                    f"{self.method} trains a supernet and takes no {' and no '.join(given)}; "
+                    "remove that, or choose a method that samples: " + ", ".join(_samplers())
+                )
             if not has_supernet:
                 raise ValueError(
                     f"{self.method} needs a space with a supernet, and {self.space.name} has "
@@ -244,7 +261,9 @@ class Compare(StrictParams):
     """Which arm the verdict is about, and the arms it is held against (default: all others)."""
 
     arm: str
-    against: tuple[str, ...] | None = pydantic.Field(None, alias="with")
+    against: Annotated[tuple[str, ...], pydantic.Field(min_length=1), Different] | None = (
+        pydantic.Field(None, alias="with")
+    )
 
 
 class Budget(StrictParams):
@@ -268,7 +287,7 @@ class Plan(StrictParams):
     """A study: tasks, arms (each a way to get a network), how to evaluate, what to compare."""
 
     name: Name
-    task: tuple[TaskChoice, ...] = pydantic.Field(min_length=1)
+    task: Annotated[tuple[TaskChoice, ...], pydantic.Field(min_length=1), Different]
     arms: dict[Name, Arm] = pydantic.Field(min_length=1)
     evaluate: Evaluate = Evaluate()
     compare: Compare | None = None
@@ -294,10 +313,14 @@ class Plan(StrictParams):
 
     def seeds_of(self, arm: MethodArm) -> tuple[int, ...]:
         """Return an arm's seeds: its own, else those of the arm whose budget it has, else 0."""
-        if arm.seeds is not None:
-            return arm.seeds
-        other = self.arms.get(arm.budget.same_as or "") if arm.budget else None
-        return self.seeds_of(other) if isinstance(other, MethodArm) else (0,)
+        for _ in self.arms:  # whoever waits longer waits in a circle, which is refused elsewhere
+            if arm.seeds is not None:
+                return arm.seeds
+            other = self.arms.get(arm.budget.same_as or "") if arm.budget else None
+            if not isinstance(other, MethodArm):
+                break
+            arm = other
+        return arm.seeds or (0,)
 
 
 def read_plan(path: str | Path) -> Plan:
@@ -320,12 +343,14 @@ def parse_plan(text: str, source: str = "the plan") -> Plan:
     """Check the YAML text of a plan. Raises PlanError with every fault and its path."""
     try:
         raw = yaml.load(text, Loader=_UniqueKeys)  # a SafeLoader
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}" if mark else ""
-        raise PlanError(
-            source, [(where, f"not YAML: {getattr(error, 'problem', error)}")]
-        ) from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise PlanError(source, [(f"line {line}", f"not YAML: {error.reason}")]) from None
+    except yaml.MarkedYAMLError as error:
+        where = f"line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise PlanError(source, [(where, f"not YAML: {error.problem}")]) from None
+    except RecursionError:
+        raise PlanError(source, [("", "not YAML: too many brackets within one another")]) from None
     if raw is None:
         raise PlanError(source, [("", "it is empty; a plan needs at least name, task and arms")])
     if not isinstance(raw, dict):
@@ -335,24 +360,31 @@ def parse_plan(text: str, source: str = "the plan") -> Plan:
     try:
         plan = Plan.model_validate(raw)
     except pydantic.ValidationError as error:
-        faults = [_fault(e) for e in error.errors()] + faults
+        faults = [_fault(e) for e in _causes(error.errors())] + faults
     if faults:
         raise PlanError(source, faults)
     return plan
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """Refuses a mapping that has a key twice: the first would be lost without a word."""
+    """Refuses a mapping that has a key twice: the first would be lost without a word.
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    Looked at before anything is constructed, since that mixes merged mappings (``<<``) in.
+    """
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
         seen: set[str] = set()
-        for key_node, _ in node.value:
-            if key_node.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key_node.value!r} stands twice", key_node.start_mark
-                )
-            seen.add(str(key_node.value))
-        return super().construct_mapping(node, deep)
+        for key, _ in node.value:
+            fault = None
+            if not isinstance(key, yaml.ScalarNode):
+                fault = "a key must be a name"
+            elif key.value in seen:
+                fault = f"the key {key.value!r} stands twice"
+            if fault:
+                raise yaml.constructor.ConstructorError(None, None, fault, key.start_mark)
+            seen.add(key.value)
+        return node
 
 
 def _reference_faults(raw: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -396,19 +428,44 @@ def _same_as(arm: Any) -> str | None:
     return other if isinstance(other, str) else None
 
 
+def _causes(errors: Sequence[Any]) -> list[Any]:
+    """Leave out the complaint that a list is too short because its items were refused."""
+
+    def follows(error: Any) -> bool:
+        loc, kind = error["loc"], error["type"]
+        return kind == "too_short" and any(
+            other["loc"][: len(loc)] == loc and other is not error for other in errors
+        )
+
+    return [error for error in errors if not follows(error)]
+
+
 def _fault(error: Any) -> tuple[str, str]:
-    parts = [str(part) for part in error["loc"]]
+    kind = error["type"]
+    parts = [p if str(p).isprintable() else repr(p) for p in error["loc"] if p != "[key]"]
     # The tag of an arm's kind and the place of a single task are ours, not the user's.
     if len(parts) > 2 and parts[0] == "arms" and parts[2] in ("network", "method"):
         del parts[2]
     message = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
+    if parts[0] == "arms" and parts[2:] == ["method"] and kind in ("missing", "extra_forbidden"):
+        del parts[2]
+        message = "an arm has a `method` (a search) or a `network` (a baseline), not both"
+    elif kind == "extra_forbidden":
         message = "unknown key"
-    elif error["type"] == "missing":
+    elif kind == "missing":
         message = "missing"
-    elif error["type"] not in ("value_error",):
-        message += f" (given: {error['input']!r:.60})"
-    return ".".join(parts), message
+    elif kind != "value_error":
+        message = _PLAIN.get(kind, message) + f" (given: {error['input']!r:.60})"
+    return ".".join(map(str, parts)), message
+
+
+_PLAIN = {
+    "dict_type": "must be a mapping, `key: value`",
+    "model_type": "must be a mapping, `key: value`",
+    "tuple_type": "must be a list, `[a, b]`",
+    "string_pattern_mismatch": "must begin with a letter or a digit and go on with letters, "
+    "digits, `_`, `.` or `-`",
+}
 
 
 def _samplers() -> list[str]:

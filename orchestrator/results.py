@@ -80,7 +80,8 @@ def studies(store: Store) -> list[StudyRecord]:
 def find_study(store: Store, name: str) -> StudyRecord:
     """Return the latest study called ``name``, or whose key begins with it. Raises StoreError."""
     known = studies(store)
-    found = [s for s in known if s.name == name or s.key.startswith(name)]
+    found = [s for s in known if s.name == name]
+    found = found or [s for s in known if name and s.key.startswith(name)]
     if not found:
         names = ", ".join(sorted({s.name for s in known})) or "none yet"
         raise StoreError(f"no study {name!r} in the store {store.url}; there are: {names}")
@@ -102,6 +103,9 @@ def arm_results(store: Store, study: StudyRecord) -> list[ArmResult]:
 def _arm_result(rows: pd.DataFrame, label: str, arm: str, about: dict[str, Any]) -> ArmResult:
     done = rows[rows["outcome"].isin(FINISHED)]
     evaluated = done[done["role"] == "evaluate"].sort_values(["position", "seed"])
+    # Searches that found the same network share its trainings: counted again, the same values
+    # would pass for new evidence.
+    evaluated = evaluated.drop_duplicates("member")
     searching = done[done["role"] != "evaluate"].groupby("position")
     groups = tuple(
         tuple(float(v) for v in group["test"]) for _, group in evaluated.groupby("position")
@@ -126,6 +130,18 @@ def _arm_result(rows: pd.DataFrame, label: str, arm: str, about: dict[str, Any])
 
 def _mean(values: pd.Series) -> float | None:
     return float(values.mean()) if len(values) else None
+
+
+def results_json(results: Sequence[ArmResult]) -> str:
+    """Return results as a JSON list, numbers exact; null for what is missing or not finite."""
+    records = results_frame(results).to_dict("records")
+    return json.dumps([{k: _plain(v) for k, v in r.items()} for r in records], indent=2)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def results_frame(results: Sequence[ArmResult]) -> pd.DataFrame:

@@ -17,7 +17,14 @@ from orchestrator.estimates import estimate
 from orchestrator.jobs import FINISHED, Job
 from orchestrator.plan import Plan, read_plan
 from orchestrator.programs import make_space
-from orchestrator.results import StudyRecord, arm_results, find_study, results_frame, studies
+from orchestrator.results import (
+    StudyRecord,
+    arm_results,
+    find_study,
+    results_frame,
+    results_json,
+    studies,
+)
 from orchestrator.store import Store
 from orchestrator.study import forecast
 from orchestrator.verdict import verdict
@@ -128,7 +135,7 @@ def print_results(console: Console, store: Store, record: StudyRecord, form: str
     if form == "csv":
         console.file.write(results_frame(found).to_csv(index=False))
     elif form == "json":
-        console.file.write(results_frame(found).to_json(orient="records", indent=2) + "\n")
+        console.file.write(results_json(found) + "\n")
     else:
         for task in record.tasks:
             console.print(display.results_table(record.plan, found, task))

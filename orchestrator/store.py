@@ -79,7 +79,7 @@ class Store:
             names = [f"{table}/{name}" for name in self.folder.names(table)]
         except OSError as error:
             raise StoreError(f"cannot read the store {self.url}: {error}") from None
-        rows = self._read([name for name in names if name.endswith(".parquet")], SCHEMAS[table])
+        rows = self._read([name for name in names if name.endswith(".parquet")], table)
         return _distinct(rows, IDENTITY[table])
 
     def table(self, table: str) -> pd.DataFrame:
@@ -96,9 +96,13 @@ class Store:
                 if re.search(rf"\b{table}\b", query):
                     connection.register(table, self.arrow(table))
             try:
-                return connection.execute(query).df()
+                found = connection.execute(query)
+                if found is None:
+                    raise StoreError("the query is empty")
+                return found.df()
             except duckdb.Error as error:
-                raise StoreError(f"the query failed: {error}") from None
+                reason = "; ".join(str(error).partition("\n\n")[0].splitlines())
+                raise StoreError(f"the query failed: {reason}") from None
 
     def jobs(self) -> pd.DataFrame:
         """Return one row for each job: its finished attempt if there is one, else the latest."""
@@ -120,7 +124,8 @@ class Store:
             raise StoreError(f"{key!r} is the beginning of {len(rows)} genotypes; give more of it")
         return None if rows.empty else str(rows["genotype"].iloc[0])
 
-    def _read(self, names: list[str], schema: pa.Schema) -> pa.Table:
+    def _read(self, names: list[str], table: str) -> pa.Table:
+        schema = SCHEMAS[table]
         if not names:
             return schema.empty_table()
         paths = [self.folder.path(name) for name in names]
@@ -128,15 +133,23 @@ class Store:
             dataset = ds.dataset(
                 paths, schema=schema, format="parquet", filesystem=self.folder.system
             )
-            return dataset.to_table()
+            rows = dataset.to_table()
+            # Nulls there come from a part that is none of this table.
+            if not any(rows[name].null_count for name in IDENTITY[table]):
+                return rows
         except (OSError, pa.ArrowException):
-            with ThreadPoolExecutor(8) as pool:
-                parts = list(pool.map(lambda path: self._read_part(path, schema), paths))
-            return pa.concat_tables([schema.empty_table(), *(p for p in parts if p is not None)])
+            pass
+        with ThreadPoolExecutor(8) as pool:
+            parts = list(pool.map(lambda path: self._read_part(path, table), paths))
+        return pa.concat_tables([schema.empty_table(), *(p for p in parts if p is not None)])
 
-    def _read_part(self, path: str, schema: pa.Schema) -> pa.Table | None:
+    def _read_part(self, path: str, table: str) -> pa.Table | None:
+        schema = SCHEMAS[table]
         try:
             part = pq.read_table(path, filesystem=self.folder.system)
+            missing = [name for name in IDENTITY[table] if name not in part.column_names]
+            if missing:
+                raise pa.ArrowInvalid(f"it has no column {missing[0]!r}")
             columns = [
                 part[f.name].cast(f.type)
                 if f.name in part.column_names

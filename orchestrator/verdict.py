@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator.plan import Compare, MethodArm, Plan
+from orchestrator.plan import MethodArm, Plan
 from orchestrator.results import ArmResult
 from orchestrator.statistics import LEVEL, SEARCHES_TO_GENERALISE, difference
 
@@ -35,11 +35,8 @@ def compared_arm(plan: Plan) -> str:
 
 def comparisons(plan: Plan, results: Sequence[ArmResult], task: str) -> list[Comparison]:
     """Compare the arm in question with the others on a task, as far as both have results."""
-    here = {r.arm: r for r in results if r.task == task}
-    arm = here[compared_arm(plan)]
-    chosen = plan.compare.against if isinstance(plan.compare, Compare) else None
-    names = [n for n in (chosen or here) if n != arm.arm]
-    others = [here[n] for n in names if _has_mean(here[n])]
+    arm, others = _sides(plan, results, task)
+    others = [other for other in others if _has_mean(other)]
     if not _has_mean(arm):
         return []
     level = 1 - (1 - LEVEL) / max(1, len(others))
@@ -56,12 +53,13 @@ def comparisons(plan: Plan, results: Sequence[ArmResult], task: str) -> list[Com
 
 def verdict(plan: Plan, results: Sequence[ArmResult], task: str) -> str:
     """Return the sentence that answers the plan's question on one task."""
-    arm = next(r for r in results if r.task == task and r.arm == compared_arm(plan))
+    arm, others = _sides(plan, results, task)
     found = comparisons(plan, results, task)
+    caveats = _caveats(arm, others)
     if not _has_mean(arm):
         return f"On {task}, {arm.arm} has no result to compare: {_why_not(arm)}."
     if not found:
-        return f"On {task}, {arm.arm} has nothing to be compared with."
+        return f"On {task}, {arm.arm} has nothing to be compared with.{caveats}"
     better = [c for c in found if c.low > 0]
     worse = [c for c in found if c.high < 0]
     if worse:
@@ -85,7 +83,25 @@ def verdict(plan: Plan, results: Sequence[ArmResult], task: str) -> str:
         text += f" to {shown.other.arm}" if len(open_ones) > 1 else ""
         if better:
             text += f"; it beats {_listed([c.other.arm for c in better])}"
-    return f"On {task}, {text}; {_cost(arm, shown.other)}.{_scope(arm, shown.other)}"
+    return f"On {task}, {text}; {_cost(arm, shown.other)}.{_scope(arm, shown.other)}{caveats}"
+
+
+def _sides(
+    plan: Plan, results: Sequence[ArmResult], task: str
+) -> tuple[ArmResult, list[ArmResult]]:
+    """Return the arm in question and those it is to be held against, with results or without."""
+    here = {r.arm: r for r in results if r.task == task}
+    arm = here[compared_arm(plan)]
+    chosen = plan.compare.against if plan.compare is not None else None
+    return arm, [here[name] for name in (chosen or here) if name != arm.arm]
+
+
+def _caveats(arm: ArmResult, others: Sequence[ArmResult]) -> str:
+    absent = [f"{r.arm} ({_why_not(r)})" for r in others if not _has_mean(r)]
+    partial = [r for r in (arm, *others) if _has_mean(r) and (r.owed or r.failed)]
+    counted = [f"{r.arm} ({r.owed} jobs owed, {r.failed} failed)" for r in partial]
+    text = f" Not compared: {_listed(absent)}." if absent else ""
+    return text + (f" Preliminary: not all is there of {_listed(counted)}." if counted else "")
 
 
 def _has_mean(result: ArmResult) -> bool:

@@ -21,9 +21,12 @@ STEP_SECONDS: ContextVar[float] = ContextVar("step_seconds", default=5.0)
 
 
 class StrictParams(pydantic.BaseModel):
-    """Parameters of an entry as they stand in a plan: frozen, unknown names refused."""
+    """Parameters of an entry as they stand in a plan: frozen, unknown names refused.
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+    Numbers are finite: jobs are named by their JSON, which has no others.
+    """
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,8 @@ class Outcome:
         test: the metric on the test split, where the task came with one.
         genotype: what a search found.
         parameters, multiply_adds: of the network (a search: of its supernet); 0 if not a network.
-        compute: multiply-adds spent in all, a backward pass counted as two forward ones.
+        compute: multiply-adds spent in all, a backward pass counted as two forward ones; where it
+            diverged, in the epochs that were finished.
         diverged: the loss stopped being finite. A result, not an error.
     """
 

@@ -23,10 +23,9 @@ class Chance:
     def __init__(self, seed: int, device: torch.device):
         self.cuda = device if device.type == "cuda" else None
         self._outer: list[torch.Tensor] = []
-        outer = self._read()
-        torch.manual_seed(seed)
-        self._inner = self._read()
-        self._write(outer)
+        # Not torch.manual_seed: it seeds every device of the process.
+        devices = [torch.device("cpu")] if self.cuda is None else [torch.device("cpu"), device]
+        self._inner = [torch.Generator(d).manual_seed(seed).get_state() for d in devices]
 
     def __enter__(self) -> None:
         self._outer = self._read()

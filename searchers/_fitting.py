@@ -15,8 +15,9 @@ from searchers._base import Measurement, Outcome, Program, Report
 class Fitting(Program):
     """Fit a predictor round by round, then score it on the validation and the test split.
 
-    A checkpoint holds the number of rounds only, since a fitted model of another library can't be
-    stored without pickle. Loading one fits those rounds again, which gives the same model.
+    A checkpoint holds the number of rounds and the scores only, since a fitted model of another
+    library can't be stored without pickle. Loading one fits those rounds again, which gives the
+    same model.
 
     Args:
         make: makes the unfitted predictor, seeded.
@@ -52,14 +53,18 @@ class Fitting(Program):
         return self.result
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rounds": self.rounds}
+        scores = None if self.result is None else [self.result.score, self.result.test]
+        return {"rounds": self.rounds, "scores": scores}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.predictor = self.make(self.task)
-        self.rounds, self.result = 0, None
-        while self.rounds < min(state["rounds"], self.predictor.rounds - 1):
+        self.result = None
+        for _ in range(state["rounds"]):
             self.predictor.fit_round()
-            self.rounds += 1
+        self.rounds = state["rounds"]
+        if state["scores"] is not None:
+            score, test = state["scores"]
+            self.result = Outcome(score=score, test=test)
 
     def _score(self, split: Split) -> float:
         inputs, targets = self.task.batch(split, torch.arange(len(split)))

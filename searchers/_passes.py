@@ -45,6 +45,12 @@ class Pass:
         self.position += 1
         return self.order.tensor_split(self.length)[self.position - 1]
 
+    def rows_of(self, batches: int) -> int:
+        """Return how many rows are in the first ``batches``, over as many passes as they take."""
+        passes, rest = divmod(batches, self.length)
+        size, longer = divmod(len(self.rows), self.length)
+        return passes * len(self.rows) + rest * size + min(rest, longer)
+
     def state_dict(self) -> dict[str, Any]:
         """Return order and position; the generator is the owner's."""
         return {"order": self.order, "position": self.position}

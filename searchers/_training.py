@@ -196,10 +196,14 @@ class Training(Program):
         )
 
     def _end_epoch(self) -> Report:
-        self.score, valid_loss = self.valid.results()
         train_loss = float(self.loss) / self.batches.length
+        if not math.isfinite(train_loss):
+            # As in a shorter step, which would have seen it in the middle of the epoch.
+            self.diverged = True
+            return Report()
+        self.score, valid_loss = self.valid.results()
         self.epoch += 1
-        self.diverged = not (math.isfinite(train_loss) and math.isfinite(valid_loss))
+        self.diverged = not math.isfinite(valid_loss)
         step = self.epoch * self.batches.length
         rows = (
             ("train", "loss", train_loss),

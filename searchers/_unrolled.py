@@ -60,7 +60,9 @@ class ArchitectureGradient:
         own = list(self.architecture.values())
         gradients = _gradients(self._loss(moved, valid), [*own, *unrolled])
         direct, vector = gradients[: len(own)], gradients[len(own) :]
-        epsilon = RADIUS / torch.cat([v.flatten() for v in vector]).norm()
+        length = torch.cat([v.flatten() for v in vector]).norm()
+        # Where the gradient is zero, so is the product.
+        epsilon = RADIUS / length.clamp(min=1e-12)
         sides = []
         for sign in (1.0, -1.0):
             shifted = {

@@ -35,8 +35,8 @@ from searchers._passes import Evaluation, Pass
 from searchers._training import PASSES_OF_A_STEP
 from searchers._unrolled import ArchitectureGradient, Unrolling
 
-# Forward and backward passes of an architecture step: one on the validation batch; the second
-# order adds the virtual step and the two sides of the finite difference on the training batch.
+# Forward and backward passes over the weights' batch: one by the step of the weights; the second
+# order adds the virtual step and the two sides of the finite difference.
 _PASSES = {1: 1, 2: 4}
 
 
@@ -115,7 +115,7 @@ class Darts(Search):
             genotype=genotype,
             parameters=self.cost.parameters,
             multiply_adds=self.cost.multiply_adds,
-            compute=float(self.cost.multiply_adds) * self.epoch * self._examples_of_an_epoch(),
+            compute=float(self.cost.multiply_adds) * self._forward_passes(),
             diverged=self.diverged,
         )
 
@@ -200,10 +200,14 @@ class Darts(Search):
         return Unrolling(group["lr"], group["momentum"], group["weight_decay"], velocities)
 
     def _end_epoch(self) -> Report:
-        self.score, valid_loss = self.valid.results()
         train_loss = float(self.loss) / self.weight_batches.length
+        if not math.isfinite(train_loss):
+            # As in a shorter step, which would have seen it in the middle of the epoch.
+            self.diverged = True
+            return Report()
+        self.score, valid_loss = self.valid.results()
         self.epoch += 1
-        self.diverged = not (math.isfinite(train_loss) and math.isfinite(valid_loss))
+        self.diverged = not math.isfinite(valid_loss)
         step = self.epoch * self.weight_batches.length
         rows = (
             ("train", "loss", train_loss),
@@ -226,7 +230,9 @@ class Darts(Search):
                     rows.append(ArchitectureWeight(self.epoch, cell, edge, operation, weight))
         return rows
 
-    def _examples_of_an_epoch(self) -> int:
-        weights, architecture = len(self.weight_batches.rows), len(self.architecture_batches.rows)
-        passes = PASSES_OF_A_STEP * (weights + _PASSES[self.params.order] * architecture)
-        return passes + len(self.task.valid)
+    def _forward_passes(self) -> int:
+        """Single examples' forward passes in the finished epochs, a backward pass as two."""
+        batches = self.epoch * self.weight_batches.length
+        weights = _PASSES[self.params.order] * self.weight_batches.rows_of(batches)
+        architecture = self.architecture_batches.rows_of(batches)
+        return PASSES_OF_A_STEP * (weights + architecture) + self.epoch * len(self.task.valid)

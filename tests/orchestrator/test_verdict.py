@@ -121,11 +121,7 @@ def test_the_numbers_of_the_sentence_are_those_of_the_comparison(arm_result: Arm
         study = plan("a", "b", "c")
         gain, low, high = shown(verdict(study, results, "digits"))
         found = comparisons(study, results, "digits")
-        matching = [
-            c
-            for c in found
-            if (gain, low, high) in (_as_shown(c, 1), _as_shown(c, -1))
-        ]
+        matching = [c for c in found if (gain, low, high) in (_as_shown(c, 1), _as_shown(c, -1))]
         assert len(matching) == 1
 
 
@@ -171,7 +167,10 @@ def test_where_lower_is_better_the_lower_arm_wins_by_a_positive_gap(
     about = {"metric": "RMSE", "higher_is_better": False}
     low, high = [0.1, 0.11, 0.13], [0.5, 0.52, 0.53]
     gap = rounded(np.mean(high) - np.mean(low), welch(high, low, 1))
-    for darts, net, start in ((low, high, "darts beats net by "), (high, low, "net beats darts by ")):
+    for darts, net, start in (
+        (low, high, "darts beats net by "),
+        (high, low, "net beats darts by "),
+    ):
         results = [arm_result("darts", darts, **about), arm_result("net", net, **about)]
         text = verdict(plan("net"), results, "digits")
         assert text.startswith(f"On digits, {start}")

@@ -155,7 +155,7 @@ def test_a_search_is_algorithm_1_written_by_hand(
         loss = functional.mse_loss(network(fit[0]), fit[1])
         gradients = torch.autograd.grad(loss, weights)
         lengths.append(float(torch.cat([g.flatten() for g in gradients]).norm()))
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
         with torch.no_grad():
             for w, g, v in zip(weights, gradients, velocities, strict=True):
                 v.mul_(momentum).add_(g * min(1.0, 5.0 / (lengths[-1] + 1e-6)) + 3e-4 * w)
@@ -184,12 +184,14 @@ def test_the_learning_rate_of_every_epoch_is_on_the_cosine(make_task, drive) -> 
         assert list(found) == pytest.approx([wanted], rel=1e-9)
 
 
-class TestReports:
-    @pytest.fixture(scope="class")
-    def trace(self, make_task, drive):
-        space = SPACES.load("darts")()
-        return drive(search(make_task((1, 4, 4)), space=space), seconds=math.inf)
+@pytest.fixture(scope="module")
+def trace(make_task, drive):
+    """A search of the whole space."""
+    space = SPACES.load("darts")()
+    return drive(search(make_task((1, 4, 4)), space=space), seconds=math.inf)
 
+
+class TestReports:
     def test_every_epoch_has_14_edges_of_8_operations_in_2_cells(self, trace) -> None:
         edges = {f"{source}->{node}" for node in range(2, 6) for source in range(node)}
         assert len(edges) == 14

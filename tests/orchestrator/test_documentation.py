@@ -1,0 +1,48 @@
+"""Plans that are shipped or shown are valid, and what a plan can hold is explained."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from orchestrator.__main__ import cli
+from orchestrator.plan import Evaluate, Plan, parse_plan, read_plan
+from searchers import METHODS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def yaml_blocks(name):
+    return re.findall(r"```yaml\n(.*?)```", (ROOT / name).read_text("utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "plans").glob("*.yaml")), ids=lambda p: p.stem)
+def test_a_shipped_plan_is_valid_and_named_like_its_file(path):
+    assert read_plan(path).name == path.stem
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/plans.md"])
+def test_plans_shown_in_the_documentation_are_valid(name):
+    blocks = yaml_blocks(name)
+    assert blocks
+    for block in blocks:
+        parse_plan(block, name)
+
+
+@pytest.mark.parametrize("model", [Plan, Evaluate, METHODS.load("darts").Params])
+def test_every_key_is_explained(model):
+    text = (ROOT / "docs" / "plans.md").read_text("utf-8")
+    keys = {field.alias or name for name, field in model.model_fields.items()}
+    assert {key for key in keys if not re.search(rf"\b{key}\b", text)} == set()
+
+
+def test_every_command_stands_in_the_readme():
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert {name for name in cli.commands if name not in text} == set()
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/plans.md"])
+def test_links_to_files_lead_somewhere(name):
+    text = (ROOT / name).read_text("utf-8")
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
+    assert [link for link in links if not (ROOT / name).parent.joinpath(link).exists()] == []
