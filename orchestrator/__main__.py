@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -191,11 +192,13 @@ def main(arguments: list[str]) -> int:
         return int(end.code or 0)
     except Exception as error:
         if debug:
-            raise
+            traceback.print_exc()
         mine = isinstance(error, UserError | DataError | GenotypeError | UnknownEntryError)
         text = str(error) if mine else f"internal error: {type(error).__name__}: {error}"
         hint = "" if mine else "\n(--debug shows the trace)"
-        console(stderr=True).print(f"error: {text}{hint}", style="red", markup=False)
+        console(stderr=True).print(
+            f"error: {text}{hint}", style="red", markup=False, soft_wrap=True
+        )
         return USER if mine else OURS
     return 0
 

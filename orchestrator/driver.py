@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
@@ -20,6 +19,7 @@ from ray import tune
 from ray._private import ray_constants
 
 from orchestrator._contender import Assignment, Board, task_label
+from orchestrator._ledger import Ledger
 from orchestrator._tune import ReadyJobs, StopInOrder, WhenAllIsSaved, Witness
 from orchestrator.checkpoints import Checkpoints
 from orchestrator.errors import UserError
@@ -120,8 +120,7 @@ class Driver:
         self.has_gpu = ray.cluster_resources().get("GPU", 0) > 0
         attempts = store.table("jobs").groupby("key")["attempt"].max()
         self._attempts: dict[str, int] = {str(k): int(v) for k, v in attempts.items()}
-        self._members = set(store.table("members").itertuples(index=False, name=None))
-        self._written = 0
+        self.ledger = Ledger(store, self.study)
 
     def run(self) -> None:
         """Run every owed job; return when nothing is left or the run was stopped.
@@ -130,7 +129,7 @@ class Driver:
         checkpoint; a second signal aborts at once.
         """
         self.progress = Progress()
-        self._record_study()
+        self.ledger.open()
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.slots)
         with self._signals():
             tune.Tuner(
@@ -152,14 +151,14 @@ class Driver:
                     verbose=0,
                 ),
             ).fit()
-        self._write_members()
+        self.ledger.update()
 
     def next_trial(self) -> dict[str, Any] | None:
         """Return the config of the next trial, or None if no job is ready."""
         if self.progress.stopping or len(self.progress.running) >= self.slots:
             return None
         assignment = self.study.next()
-        self._write_members()
+        self.ledger.update()
         if assignment is None:
             return None
         job = assignment.job
@@ -231,39 +230,6 @@ class Driver:
             self.store.add("genotypes", part, genotypes)
         # Last: a job counts as done once this row is there.
         self.store.add("jobs", part, [_row(job, attempt, result, trained, found)])
-
-    def _record_study(self) -> None:
-        key = self.study.key
-        if key in set(self.store.table("studies")["study"]):
-            return
-        row = {
-            "study": key,
-            "name": self.plan.name,
-            "plan": self.plan.model_dump_json(by_alias=True),
-            "tasks": json.dumps({label: self._about(label) for label in self.study.board.tasks}),
-            "started": datetime.now(timezone.utc),
-        }
-        self.store.add("studies", key, [row])
-
-    def _about(self, label: str) -> dict[str, Any]:
-        metric = self.study.board.tasks[label].metric
-        return {
-            "fingerprint": self.study.board.fingerprints[label],
-            "metric": metric.name,
-            "unit": metric.unit,
-            "higher_is_better": metric.higher_is_better,
-        }
-
-    def _write_members(self) -> None:
-        new = self.study.assigned[self._written :]
-        self._written = len(self.study.assigned)
-        rows = [assignment.member(self.study.key) for assignment in new]
-        rows = [row for row in rows if tuple(row.values()) not in self._members]
-        if rows:
-            self._members |= {tuple(row.values()) for row in rows}
-            first = rows[0]
-            part = f"{self.study.key}-{first['job']}-{len(self._members)}"
-            self.store.add("members", part, rows)
 
     def _tune_storage(self) -> str:
         folder = self.checkpoints.folder

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestrator import display
+from orchestrator._ledger import Ledger
 from orchestrator.driver import Driver, connect, load_tasks, make_study
 from orchestrator.errors import StoreError, UserError
 from orchestrator.estimates import estimate
@@ -61,11 +62,14 @@ def run_plan(
         study.next()  # unrolls as far as results are known
         known = {a.job.key for a in study.assigned} & study.board.results.keys()
         if known:
-            console.print(f"{len(known)} of its jobs are in the store {store.url} already.")
+            _say(console, f"{len(known)} of its jobs are in the store {store.url} already.")
         return DONE
     store.check_writable()
     if study.next() is None and study.finished:
-        console.print(f"Nothing to do: all {len(study.assigned)} jobs are in {store.url}.")
+        ledger = Ledger(store, study)
+        ledger.open()
+        ledger.update()
+        _say(console, f"Nothing to do: all {len(study.assigned)} jobs are in {store.url}.")
         _finish(console, store, find_study(store, study.key))
         return DONE
     console.print("Timing a few steps of every kind of job ...")
@@ -79,7 +83,7 @@ def run_plan(
         console.print(display.estimates_table(estimates, driver.slots))
         known = {a.job.key for a in study.assigned} & driver.before
         if known:
-            console.print(f"{len(known)} of its jobs are in {store.url} and are not run again.")
+            _say(console, f"{len(known)} of its jobs are in {store.url} and are not run again.")
         with display.Monitor(console, driver, estimates).watching():
             driver.run()
     finally:
@@ -95,15 +99,17 @@ def _close(console: Console, store: Store, driver: Driver, path: str) -> int:
         console.print("\n".join(detail.splitlines()[-3:]), markup=False, highlight=False)
     _finish(console, store, find_study(store, driver.study.key))
     if progress.stopping:
-        console.print(
+        _say(
+            console,
             f"{progress.stopping}; {len(progress.ended)} jobs ended in this run, the others are "
-            f"saved or owed. Go on with: python -m orchestrator run {path}"
+            f"saved or owed. Go on with: python -m orchestrator run {path}",
         )
         return STOPPED if "SIG" in progress.stopping else SPENT
     if progress.failures:
-        console.print(
+        _say(
+            console,
             f"{len(progress.failures)} jobs failed and are owed. After mending the cause: "
-            f"python -m orchestrator run {path}"
+            f"python -m orchestrator run {path}",
         )
         return FAILED
     return DONE
@@ -112,7 +118,7 @@ def _close(console: Console, store: Store, driver: Driver, path: str) -> int:
 def _finish(console: Console, store: Store, record: StudyRecord) -> None:
     print_results(console, store, record, "table")
     for path in draw_study(store, record):
-        console.print(f"drawn: {path}", markup=False, highlight=False, soft_wrap=True)
+        _say(console, f"drawn: {path}")
 
 
 def _slots_here(plan: Plan) -> int:
@@ -139,13 +145,16 @@ def print_results(console: Console, store: Store, record: StudyRecord, form: str
     else:
         for task in record.tasks:
             console.print(display.results_table(record.plan, found, task))
-            console.print(verdict(record.plan, found, task), markup=False, highlight=False)
+            sentence = verdict(record.plan, found, task)
+            wrap = not console.is_terminal  # a file or a pipe gets the sentence as one line
+            console.print(sentence, markup=False, highlight=False, soft_wrap=wrap)
 
 
 def print_studies(console: Console, store_url: str | None) -> None:
     """Print the studies of a store, the latest last."""
     store = open_store(store_url)
-    table = Table(title=f"Studies in {store.url}", title_justify="left")
+    _say(console, f"Studies in {store.url}:")
+    table = Table()
     for name in ("study", "key", "started", "jobs", "done", "failed"):
         table.add_column(name)
     outcomes = store.jobs().set_index("key")["outcome"]
@@ -205,22 +214,23 @@ def show_genotype(console: Console, text: str, store_url: str | None, svg: str |
     """Print a genotype in all its forms, and draw its cells."""
     space_name, genotype = _read_genotype(text, store_url)
     space = SPACES.load(space_name)()
-    console.print(f"key    {genotype.key}", highlight=False)
-    console.print(f"space  {genotype.space}", highlight=False)
-    console.print(f"json   {genotype.to_json()}", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"text   {space.text(genotype)}", markup=False, highlight=False, soft_wrap=True)
+    _say(console, f"key    {genotype.key}")
+    _say(console, f"space  {genotype.space}")
+    _say(console, f"json   {genotype.to_json()}")
+    _say(console, f"text   {space.text(genotype)}")
     cells = space.cells(genotype)
     if cells:
         path = Path(svg or f"{genotype.key}.svg")
         _draw(path, render_svg(cells, f"{genotype.space} {genotype.key}"))
-        console.print(f"drawn  {path}", markup=False, highlight=False, soft_wrap=True)
+        _say(console, f"drawn  {path}")
 
 
 def _read_genotype(text: str, store_url: str | None) -> tuple[str, Genotype]:
     if text.isalnum():
-        found = open_store(store_url).genotype(text)
+        store = open_store(store_url)
+        found = store.genotype(text)
         if found is None:
-            raise StoreError(f"no genotype {text!r} in the store; `status` lists its studies")
+            raise StoreError(f"no genotype {text!r} in the store {store.url}")
         genotype = Genotype.from_json(found)
         return genotype.space, genotype
     faults = []
@@ -229,7 +239,15 @@ def _read_genotype(text: str, store_url: str | None) -> tuple[str, Genotype]:
             return name, SPACES.load(name)().parse(text)
         except GenotypeError as error:
             faults.append(f"{name}: {error}")
-    raise GenotypeError("no space can read this genotype; " + "; ".join(faults))
+    raise GenotypeError(
+        f"{text!r:.80} is no genotype; allowed: a key from the store, JSON, or the text "
+        f"Genotype(normal=[...], ...) of a log; {'; '.join(faults)}"
+    )
+
+
+def _say(console: Console, text: str) -> None:
+    """Print a sentence as it is: paths stay whole, brackets are no markup."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _draw(path: Path, svg: str) -> None:

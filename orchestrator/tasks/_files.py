@@ -38,7 +38,11 @@ class Remote:
 
 
 def first_existing(paths: Iterable[Path]) -> Path | None:
-    """Return the first of ``paths`` that is a file."""
+    """Return the first of ``paths`` that is a file. Raises DataError where one is a folder."""
+    paths = list(paths)
+    for path in paths:
+        if os.path.isdir(path):
+            raise DataError(f"{path} is a directory; a file must be there")
     # os.path: a folder that may not be read counts as one without the file, not as an error here.
     return next((path for path in paths if os.path.isfile(path)), None)
 

@@ -342,7 +342,7 @@ def test_the_published_cells_are_printed_in_every_form_and_drawn(run: Run, tmp_p
     drawn = ET.parse(svg).getroot()
     assert drawn.tag == "{http://www.w3.org/2000/svg}svg"
     texts = " ".join(drawn.itertext())
-    for word in ("sep_conv_3x3", "dil_conv_3x3", "skip_connect", "max_pool_3x3", "reduce"):
+    for word in ("sep_conv_3x3", "dil_conv_3x3", "skip_connect", "max_pool_3x3", "Reduction"):
         assert word in texts
 
 
@@ -565,7 +565,7 @@ def test_an_interrupt_is_no_error(
 
     monkeypatch.setattr(session, "run_plan", interrupted)
     code, out, err = run("run", plan())
-    assert (code, out, err) == (STOPPED, "", "stopped\n")
+    assert (code, out, err.strip()) == (STOPPED, "", "stopped")
     assert STOPPED == 130
 
 
