@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 import math
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
-import yaml
 
+from orchestrator._faults import reference_faults, validation_faults
+from orchestrator._yaml import load_yaml
 from orchestrator.errors import PlanError, UserError
 from orchestrator.jobs import Entry
 from orchestrator.tasks import TASKS
@@ -341,131 +342,20 @@ def read_plan(path: str | Path) -> Plan:
 
 def parse_plan(text: str, source: str = "the plan") -> Plan:
     """Check the YAML text of a plan. Raises PlanError with every fault and its path."""
-    try:
-        raw = yaml.load(text, Loader=_UniqueKeys)  # a SafeLoader
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        raise PlanError(source, [(f"line {line}", f"not YAML: {error.reason}")]) from None
-    except yaml.MarkedYAMLError as error:
-        where = f"line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise PlanError(source, [(where, f"not YAML: {error.problem}")]) from None
-    except RecursionError:
-        raise PlanError(source, [("", "not YAML: too many brackets within one another")]) from None
+    raw = load_yaml(text, source)
     if raw is None:
         raise PlanError(source, [("", "it is empty; a plan needs at least name, task and arms")])
     if not isinstance(raw, dict):
         kind = type(raw).__name__
         raise PlanError(source, [("", f"a plan is a mapping (name:, task:, arms:), not a {kind}")])
-    faults = list(_reference_faults(raw))
+    faults = list(reference_faults(raw))
     try:
         plan = Plan.model_validate(raw)
     except pydantic.ValidationError as error:
-        faults = [_fault(e) for e in _causes(error.errors())] + faults
+        faults = validation_faults(error) + faults
     if faults:
         raise PlanError(source, faults)
     return plan
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """Refuses a mapping that has a key twice: the first would be lost without a word.
-
-    Looked at before anything is constructed, since that mixes merged mappings (``<<``) in.
-    """
-
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
-        seen: set[str] = set()
-        for key, _ in node.value:
-            fault = None
-            if not isinstance(key, yaml.ScalarNode):
-                fault = "a key must be a name"
-            elif key.value in seen:
-                fault = f"the key {key.value!r} stands twice"
-            if fault:
-                raise yaml.constructor.ConstructorError(None, None, fault, key.start_mark)
-            seen.add(key.value)
-        return node
-
-
-def _reference_faults(raw: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Check names of arms on the raw plan, so that these faults show beside all others."""
-    arms = raw.get("arms")
-    if not isinstance(arms, dict):
-        return
-    names = [str(name) for name in arms]
-    for name, arm in arms.items():
-        path = f"arms.{name}.budget.same_as"
-        seen, other = [str(name)], _same_as(arm)
-        while other is not None:
-            if other not in names:
-                yield path, f"no arm named {other!r}; {nearest(other, names)}"
-            elif other in seen:
-                yield path, f"arms wait for one another: {' -> '.join([*seen, other])}"
-            elif isinstance(arms[other], dict) and "network" in arms[other]:
-                yield path, f"{other!r} is a baseline and has no search budget to copy"
-            else:
-                seen.append(other)
-                other = _same_as(arms[other])
-                continue
-            break
-    compare = raw.get("compare")
-    if isinstance(compare, dict):
-        against = compare.get("with") or []
-        listed = against if isinstance(against, list) else []
-        for path, name in [
-            ("compare.arm", compare.get("arm")),
-            *[("compare.with", n) for n in listed],
-        ]:
-            if isinstance(name, str) and name not in names:
-                yield path, f"no arm named {name!r}; {nearest(name, names)}"
-        if compare.get("arm") in listed:
-            yield "compare.with", f"{compare['arm']!r} cannot be compared with itself"
-
-
-def _same_as(arm: Any) -> str | None:
-    budget = arm.get("budget") if isinstance(arm, dict) else None
-    other = budget.get("same_as") if isinstance(budget, dict) else None
-    return other if isinstance(other, str) else None
-
-
-def _causes(errors: Sequence[Any]) -> list[Any]:
-    """Leave out the complaint that a list is too short because its items were refused."""
-
-    def follows(error: Any) -> bool:
-        loc, kind = error["loc"], error["type"]
-        return kind == "too_short" and any(
-            other["loc"][: len(loc)] == loc and other is not error for other in errors
-        )
-
-    return [error for error in errors if not follows(error)]
-
-
-def _fault(error: Any) -> tuple[str, str]:
-    kind = error["type"]
-    parts = [p if str(p).isprintable() else repr(p) for p in error["loc"] if p != "[key]"]
-    # The tag of an arm's kind and the place of a single task are ours, not the user's.
-    if len(parts) > 2 and parts[0] == "arms" and parts[2] in ("network", "method"):
-        del parts[2]
-    message = error["msg"].removeprefix("Value error, ")
-    if parts[0] == "arms" and parts[2:] == ["method"] and kind in ("missing", "extra_forbidden"):
-        del parts[2]
-        message = "an arm has a `method` (a search) or a `network` (a baseline), not both"
-    elif kind == "extra_forbidden":
-        message = "unknown key"
-    elif kind == "missing":
-        message = "missing"
-    elif kind != "value_error":
-        message = _PLAIN.get(kind, message) + f" (given: {error['input']!r:.60})"
-    return ".".join(map(str, parts)), message
-
-
-_PLAIN = {
-    "dict_type": "must be a mapping, `key: value`",
-    "model_type": "must be a mapping, `key: value`",
-    "tuple_type": "must be a list, `[a, b]`",
-    "string_pattern_mismatch": "must begin with a letter or a digit and go on with letters, "
-    "digits, `_`, `.` or `-`",
-}
 
 
 def _samplers() -> list[str]:
