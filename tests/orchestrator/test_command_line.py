@@ -33,6 +33,8 @@ from search_space.spaces import SPACES
 from searchers import METHODS
 from searchers.estimators import ESTIMATORS
 
+pytestmark = pytest.mark.usefixtures("offline")
+
 ROOT = Path(__file__).resolve().parents[2]
 
 # Liu, Simonyan, Yang: DARTS, ICLR 2019; as printed in quark0/darts, genotypes.py.
@@ -285,7 +287,6 @@ def test_a_data_file_that_cannot_be_used_is_one_line_that_names_it(
     assert said in message
 
 
-@pytest.mark.usefixtures("offline")
 def test_data_that_is_nowhere_is_one_line_that_says_where_to_put_it(
     run: Run, plan: Callable[[str], str], tmp_path: Path
 ) -> None:

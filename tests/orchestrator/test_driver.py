@@ -37,8 +37,8 @@ NUMBERS = ["key", "outcome", "score", "test", "found", "parameters", "multiply_a
 
 
 @pytest.fixture(scope="session")
-def cluster():
-    """One Ray for all tests that need one in their own process."""
+def cluster(s3):
+    """One Ray for all tests that need one in their own process; its workers can reach S3."""
     connect(None)
     yield
     ray.shutdown()
@@ -188,6 +188,14 @@ def test_a_killed_worker_process_loses_nothing_and_is_no_failure(cluster, unbrok
     assert len(killed) == 2
     assert not driver.progress.failures
     assert_same(store, unbroken)
+
+
+def test_a_plan_whose_store_is_on_s3_gives_the_same_numbers(cluster, unbroken, s3):
+    store = Store(f"{s3}/driver/results")
+    driver = run(PLAN, store)
+    assert not driver.progress.failures
+    assert_same(store, unbroken)
+    assert store.folder.names("checkpoints") == []
 
 
 def test_data_that_a_worker_cannot_use_fails_its_jobs_and_leaves_the_others_running(

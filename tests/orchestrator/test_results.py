@@ -16,11 +16,15 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from orchestrator._ledger import Ledger
+from orchestrator.driver import make_study
 from orchestrator.errors import StoreError
+from orchestrator.jobs import Result
 from orchestrator.plan import Plan, parse_plan
 from orchestrator.results import ArmResult, arm_results, find_study, results_frame, studies
 from orchestrator.session import print_results
 from orchestrator.store import Store
+from search_space.task import Task
 
 ArmResultOf = Callable[..., ArmResult]
 
@@ -212,6 +216,43 @@ def test_searches_that_found_one_network_are_no_more_certain_of_it_than_one_sear
     assert several.mean == pytest.approx(one.mean)
     (low, high), (start, end) = one.interval(), several.interval()
     assert end - start >= 0.999 * (high - low)
+
+
+def test_what_was_chosen_before_a_failed_candidate_was_mended_counts_no_more(
+    tmp_path: Path, small_task: Callable[..., Task]
+) -> None:
+    plan = parse_plan(
+        """\
+name: mended
+task: digits
+arms: {random: {method: random_search, budget: {samples: 4}}}
+evaluate: {seeds: [0, 1]}
+"""
+    )
+    tasks, store = {"digits": small_task()}, Store(str(tmp_path / "results"))
+    candidates: list[str] = []
+    for attempt in (0, 1):
+        study = make_study(plan, tasks, store)
+        ledger = Ledger(store, study)
+        ledger.open()
+        while (assignment := study.next()) is not None:
+            ledger.update()
+            job = assignment.job
+            assert job.genotype is not None
+            if job.genotype not in candidates:
+                candidates.append(job.genotype)
+            # The last candidate is the best, and fails the first time.
+            place = candidates.index(job.genotype)
+            outcome = "bug" if (job.kind, place, attempt) == ("candidate", 3, 0) else "done"
+            value = 0.1 * place + 0.01 * job.seed
+            row = {"key": job.key, "attempt": attempt, "outcome": outcome, "seed": job.seed}
+            row |= {"score": value, "test": value, "parameters": 1, "seconds": 1.0, "compute": 1.0}
+            store.add("jobs", f"{job.key}-{attempt}", [row])
+            study.tell(job.key, Result(outcome, value if outcome == "done" else math.nan))
+        ledger.update()
+        (result,) = arm_results(store, find_study(store, "mended"))
+        best = 0.1 * (2 + attempt)
+        assert result.groups == (pytest.approx((best, best + 0.01)),)
 
 
 def test_each_task_has_its_own_rows(tmp_path: Path) -> None:

@@ -813,6 +813,30 @@ def test_a_forecast_counts_what_a_run_then_hands_out(world: Callable[..., World]
         assert kinds == {(a.arm, a.job.kind) for a in w.handed}
 
 
+def test_a_baseline_is_the_same_work_whatever_the_plan_says_of_searched_networks(
+    world: Callable[..., World],
+) -> None:
+    text = """\
+        name: x
+        task: digits
+        arms: {{net: {{network: tiny_resnet}}, floor: {{network: constant}}}}
+        evaluate: {{seeds: [0], {}}}
+    """
+
+    def keys(evaluate: str) -> dict[str, str]:
+        w = world(text.format(evaluate))
+        w.run()
+        return {a.arm: a.job.key for a in w.handed}
+
+    usual = keys("epochs: 30")
+    # Width and depth are those of cells; a hand-designed network has its own.
+    assert keys("channels: 8, layers: 3, pick: best") == usual
+    # What is no network is not trained by the recipe either.
+    other = keys("epochs: 31")
+    assert other["floor"] == usual["floor"]
+    assert other["net"] != usual["net"]
+
+
 KEYED = FULL + "compare: {arm: darts}\n"
 
 
