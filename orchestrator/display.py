@@ -166,7 +166,7 @@ class Monitor:
         """Return the state of the run as a table of running jobs under a line of totals."""
         progress = self.driver.progress
         table = Table(show_edge=False, pad_edge=False)
-        for name in ("running", "seed", "best so far", "progress", ""):
+        for name in ("running", "seed", "valid", "progress", ""):
             table.add_column(name)
         for watched in list(progress.running.values()):
             score = "" if watched.score is None else f"{watched.score:.4f}"
