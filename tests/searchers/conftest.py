@@ -20,6 +20,9 @@ from searchers._base import STEP_SECONDS, ArchitectureWeight, Measurement, Outco
 Drive = Callable[..., "Trace"]
 Differences = Callable[[Any, Any], list[str]]
 
+# More steps than any program of the tests has.
+ENDLESS = 500
+
 
 @dataclass
 class Trace:
@@ -84,6 +87,7 @@ def _drive(
             trace.measurements += report.measurements
             trace.weights += report.weights
             trace.progress.append(trace.program.progress)
+            assert len(trace.progress) < ENDLESS, "it goes round in circles"
             if between is not None:
                 between()
             if states or fresh is not None:

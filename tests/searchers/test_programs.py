@@ -232,6 +232,26 @@ class TestEverySearchAndEstimator:
         assert outcome.compute == 3 * spent["train"] + spent["valid"]
         assert announced in (None, outcome.compute)
 
+    def test_all_examples_that_are_trained_on_are_augmented_and_no_others(
+        self, make_task, drive, kind
+    ):
+        def shift_far_away(inputs: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+            return inputs + 1e6 + torch.rand(1, generator=generator)
+
+        task = dataclasses.replace(make_task((1, 4, 5), n=34), augmentation=(shift_far_away,))
+        program, _ = make_searching(kind, task, 0, small_space())
+        seen, forward = [], program.network.forward
+
+        def watched(inputs: torch.Tensor) -> Any:
+            far = inputs > 1e4
+            assert far.all() or not far.any()
+            seen.append((program.network.training, bool(far.all())))
+            return forward(inputs)
+
+        program.network.forward = watched
+        drive(program, seconds=math.inf)
+        assert set(seen) == {(True, True), (False, False)}
+
     @pytest.mark.parametrize("seconds", [0.0, math.inf])
     def test_targets_too_large_for_a_loss_are_a_divergence_and_no_error(
         self, make_task, drive, kind, seconds

@@ -76,6 +76,7 @@ class TestEverythingAtOnce:
         assert len(whole.states) == self.POINTS[-1][0]
         for steps, point in self.POINTS:
             again = drive(resume(make(2), whole.states[steps - 1]))
+            assert again.progress == whole.progress[steps:], point
             done = [m for m in whole.measurements if m.epoch <= steps // 4]
             assert differences(whole.end["state"], again.end["state"]) == [], point
             assert differences(whole.outcome, again.outcome) == [], point
@@ -210,6 +211,25 @@ def test_measurements_are_the_losses_and_the_metric_of_whole_splits(make_task, d
     assert values == pytest.approx([losses[0], losses[1], scores[1]] * 2, rel=1e-5)
     assert trace.outcome.score == pytest.approx(scores[1], rel=1e-5)
     assert trace.outcome.test == pytest.approx(scores[2], rel=1e-5)
+
+
+def test_the_score_is_of_the_last_epoch_even_if_an_earlier_one_was_better(make_task, drive) -> None:
+    """Choosing the best epoch by the validation split would make its score too good."""
+    task = make_task((2, 5), "regression", n=12)
+    program = train(lambda: linear(task), task, epochs=6, batch_size=4, learning_rate=0.3)
+    scores = []
+
+    def evaluate() -> None:
+        if program.batches.position == 0:
+            inputs, targets = task.batch(task.valid, torch.arange(12))
+            with torch.no_grad():
+                scores.append(task.score(program.network(inputs), targets))
+
+    trace = drive(program, between=evaluate)
+    found = [m.value for m in trace.measurements if m.name == "R2"]
+    assert found == pytest.approx(scores[:6], rel=1e-5)
+    assert max(found) > found[-1] + 0.01
+    assert trace.outcome.score == found[-1]
 
 
 def test_the_test_split_is_read_once_after_the_last_epoch(make_task, drive, monkeypatch) -> None:
