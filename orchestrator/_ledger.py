@@ -15,7 +15,6 @@ class Ledger:
 
     def __init__(self, store: Store, study: Study):
         self.store, self.study = store, study
-        self._known = set(store.table("members").itertuples(index=False, name=None))
         self._written = 0
 
     def open(self) -> None:
@@ -34,15 +33,15 @@ class Ledger:
         self.store.add("studies", key, [row])
 
     def update(self) -> None:
-        """Record the jobs that the study has assigned since the last time."""
-        new = self.study.assigned[self._written :]
-        self._written = len(self.study.assigned)
-        rows = [assignment.member(self.study.key) for assignment in new]
-        rows = [row for row in rows if tuple(row.values()) not in self._known]
-        if rows:
-            self._known |= {tuple(row.values()) for row in rows}
-            part = f"{self.study.key}-{rows[0]['job']}-{len(self._known)}"
-            self.store.add("members", part, rows)
+        """Record the jobs that the study has assigned, in place of what was recorded before.
+
+        What an earlier run assigned can be obsolete: a candidate that failed there can be the
+        best one now, and what is evaluated is another network.
+        """
+        if len(self.study.assigned) > self._written:
+            self._written = len(self.study.assigned)
+            rows = [assignment.member(self.study.key) for assignment in self.study.assigned]
+            self.store.add("members", self.study.key, rows)
 
     def _about(self, label: str) -> dict[str, Any]:
         metric = self.study.board.tasks[label].metric
