@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -204,4 +205,6 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    # A damaged part is a line to the user, without the place in our code that found it.
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     sys.exit(main(sys.argv[1:]))

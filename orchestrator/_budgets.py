@@ -33,8 +33,9 @@ class Samples(SearchBudget):
 class EqualCompute(SearchBudget):
     """As many candidates as it takes to spend the multiply-adds of another arm's search.
 
-    The candidate that reaches the budget may overrun it: the arm is never given less. Counted
-    before anything runs, so the number of candidates is the same on every machine.
+    The candidate that reaches the budget may overrun it. One that is drawn twice counts twice,
+    though it is paid for once: else a space smaller than the budget would be drawn from for ever.
+    Counted before anything runs, so the number of candidates is the same on every machine.
     """
 
     def __init__(self, contender: Contender, arm: MethodArm, position: int):

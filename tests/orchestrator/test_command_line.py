@@ -590,6 +590,15 @@ def test_the_program_ends_with_the_exit_code_and_a_clean_line(tmp_path: Path) ->
     assert ended.stderr == ("error: cannot read the plan missing.yaml: No such file or directory\n")
 
 
+def test_a_damaged_part_is_one_line_to_the_user(tmp_path: Path) -> None:
+    Store(str(tmp_path / "results")).folder.write("jobs/a.parquet", b"no")
+    ended = program("status", cwd=tmp_path)
+    assert ended.returncode == 0
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("warning: left out a damaged part of the store: ")
+    assert str(tmp_path / "results" / "jobs" / "a.parquet") in line
+
+
 @pytest.mark.parametrize("place", ["first", "last"])
 def test_debug_shows_the_trace_and_ends_with_the_same_exit_code(place: str, tmp_path: Path) -> None:
     arguments = ["run", "missing.yaml"]
