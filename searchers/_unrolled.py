@@ -1,7 +1,7 @@
 """The gradient of the validation loss by the architecture, of first and of second order.
 
 Liu et al. 2019, section 2.3. Neither order copies the model: weights that differ from the model's
-own are put in for a single call, and running statistics of batch norm are left as they were.
+own are put in for a single call, in which running statistics of batch norm are left as they were.
 """
 
 from __future__ import annotations
