@@ -50,3 +50,32 @@ class Shift:
             index.append(positions.view(shape))
         channels_last = padded.movedim(1, -1)[tuple(index)]
         return channels_last.movedim(-1, 1).contiguous()
+
+
+@dataclass(frozen=True)
+class First:
+    """Applies ``augmentation`` to the first ``channels`` only; the others stay as they are."""
+
+    channels: int
+    augmentation: Augmentation
+
+    def __call__(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
+        moved = self.augmentation(inputs[:, : self.channels], generator)
+        return torch.cat([moved, inputs[:, self.channels :]], dim=1)
+
+
+@dataclass(frozen=True)
+class Forget:
+    """Makes observations unobserved, each with probability ``share``, independently.
+
+    The channels are as many values as masks, first the values: a position of channel ``i`` and of
+    its mask are set to 0 together.
+    """
+
+    share: float
+
+    def __call__(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
+        n, channels = inputs.shape[:2]
+        pairs = inputs.unflatten(1, (2, channels // 2))
+        draw = torch.rand(n, 1, *pairs.shape[2:], generator=generator) >= self.share
+        return (pairs * draw.to(inputs.device)).flatten(1, 2)

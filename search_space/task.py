@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from search_space.augmentation import Augmentation
+from search_space.log_loss import WeightedCrossEntropy, weighted_log_loss
 from search_space.metric import ACCURACY, MEAN_AUROC, R2, Metric
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -30,17 +31,40 @@ class Output:
         dense: a value for each position of the input instead of one for the whole input.
         loss: mean loss over a batch of (outputs, targets); both as the network sees them.
         metric: what results are compared by, computed over a whole split.
+        also: further metrics to record; nothing is chosen or compared by them.
     """
 
     size: int
     dense: bool
     loss: Loss
     metric: Metric
+    also: tuple[Metric, ...] = ()
+
+    @property
+    def of_classes(self) -> bool:
+        """Whether targets are class numbers ``[N]``; outputs are then logits ``[N, size]``."""
+        return self.loss is functional.cross_entropy or self.weights is not None
+
+    @property
+    def weights(self) -> tuple[float, ...] | None:
+        """What an example of each class counts in the loss; None where all count the same."""
+        return self.loss.weights if isinstance(self.loss, WeightedCrossEntropy) else None
 
 
 def classes(n: int) -> Output:
     """One of ``n`` classes; targets are ``[N]`` integers from 0 to n - 1."""
     return Output(n, False, functional.cross_entropy, ACCURACY)
+
+
+def weighted_classes(importance: Sequence[float], targets: Tensor) -> Output:
+    """One of several classes, which count by their ``importance`` and not by their frequency.
+
+    Args:
+        importance: of each class, in the metric, a log loss.
+        targets: class numbers ``[N]`` of the training split; the loss is the metric on it.
+    """
+    loss = WeightedCrossEntropy.of(importance, targets)
+    return Output(len(importance), False, loss, weighted_log_loss(importance), (ACCURACY,))
 
 
 def multilabel(n: int) -> Output:
@@ -236,15 +260,25 @@ class Task:
             outputs: ``[N, size]`` or ``[N, channels, *spatial]``, as the network gave them.
             targets: as :meth:`batch` gave them.
         """
-        if targets.dim() > 1:
-            outputs, targets = self.target_scale.undo(outputs), self.target_scale.undo(targets)
-        return self.metric.compute(outputs, targets)
+        return self.metric.compute(*self._in_unit(outputs, targets))
+
+    def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
+        """Return every metric by name; the one that :meth:`score` returns comes last."""
+        given = self._in_unit(outputs, targets)
+        return {m.name: m.compute(*given) for m in (*self.output.also, self.metric)}
+
+    def _in_unit(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        if targets.dim() == 1:
+            return outputs, targets
+        return self.target_scale.undo(outputs), self.target_scale.undo(targets)
 
     def fingerprint(self) -> str:
         """Digest of what can change a result: data, splits, kind of output, symmetries."""
         sha = hashlib.sha256()
         about = (self.name, self.shape, self.output.size, self.output.dense, self.metric.name)
         sha.update(repr((about, self.augmentation)).encode())
+        if self.output.weights is not None:
+            sha.update(repr(self.output.weights).encode())
         for split in (self.train, self.valid, self.test):
             for tensor in () if split is None else (split.inputs, split.targets):
                 sha.update(repr((tensor.dtype, tuple(tensor.shape))).encode())
@@ -269,7 +303,7 @@ def _check(where: str, shape: tuple[int, ...], output: Output, split: Split) -> 
                     f"{where}: {len(rows)} {what} rows hold NaN or infinity, "
                     f"the first is row {int(rows[0])}; remove or fill them"
                 )
-    if output.metric is ACCURACY:
+    if output.of_classes:
         if targets.dim() != 1 or targets.is_floating_point():
             raise DataError(f"{where}: classes must be [N] integers, not {list(targets.shape)}")
         outside = ((targets < 0) | (targets >= output.size)).nonzero().flatten()

@@ -42,11 +42,13 @@ class Fitting(Program):
             self.rounds += 1
         if self.rounds < self.predictor.rounds:
             return Report()
-        test = None if self.task.test is None else self._score(self.task.test)
-        self.result = Outcome(score=self._score(self.task.valid), test=test)
-        return Report(
-            (Measurement(self.rounds, 1, "valid", self.task.metric.name, self.result.score),)
-        )
+        metric = self.task.metric.name
+        valid = self._measure(self.task.valid)
+        test = {} if self.task.test is None else self._measure(self.task.test)
+        self.result = Outcome(score=valid[metric], test=test.pop(metric, None))
+        rows = [("test", *item) for item in test.items()]  # its metric is in the outcome
+        rows += [("valid", *item) for item in valid.items()]
+        return Report(tuple(Measurement(self.rounds, 1, *row) for row in rows))
 
     def outcome(self) -> Outcome:
         assert self.result is not None, "outcome() before the program is done"
@@ -66,6 +68,6 @@ class Fitting(Program):
             score, test = state["scores"]
             self.result = Outcome(score=score, test=test)
 
-    def _score(self, split: Split) -> float:
+    def _measure(self, split: Split) -> dict[str, float]:
         inputs, targets = self.task.batch(split, torch.arange(len(split)))
-        return self.task.score(self.predictor.predict(inputs), targets)
+        return self.task.measure(self.predictor.predict(inputs), targets)

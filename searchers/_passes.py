@@ -86,8 +86,17 @@ class Evaluation:
 
     def results(self) -> tuple[float, float]:
         """Return the metric and the mean loss over the whole split."""
+        found = self.measured()
+        return found[self.task.metric.name], found["loss"]
+
+    def measured(self) -> dict[str, float]:
+        """Return by name all that is measured over the whole split: the loss and every metric.
+
+        The task's own metric comes last: what people watch is the latest number.
+        """
         outputs, targets = torch.cat(self.outputs), self.task.targets(self.split).cpu()
-        return self.task.score(outputs, targets), float(self.task.loss(outputs, targets))
+        loss = float(self.task.loss(outputs, targets))
+        return {"loss": loss, **self.task.measure(outputs, targets)}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the outputs gathered so far."""

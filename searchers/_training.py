@@ -120,6 +120,8 @@ class Training(Program):
             if self.epoch == self.params.epochs:
                 if self.test is not None:
                     self.test.advance(self.network)
+                    if self.test.finished:
+                        return self._report(self._also_of_test(self.test))
             elif not self.batches.finished:
                 self._train(self.batches.next())
             else:
@@ -201,16 +203,24 @@ class Training(Program):
             # As in a shorter step, which would have seen it in the middle of the epoch.
             self.diverged = True
             return Report()
-        self.score, valid_loss = self.valid.results()
+        found = self.valid.measured()
+        self.score = found[self.task.metric.name]
         self.epoch += 1
-        self.diverged = not math.isfinite(valid_loss)
-        step = self.epoch * self.batches.length
-        rows = (
-            ("train", "loss", train_loss),
-            ("valid", "loss", valid_loss),
-            ("valid", self.task.metric.name, self.score),
-        )
+        self.diverged = not math.isfinite(found["loss"])
+        rows = [("train", "loss", train_loss)]
+        rows += [("valid", name, value) for name, value in found.items()]
         self.batches.restart()
         self.valid.restart()
         self.loss.zero_()
+        return self._report(rows)
+
+    def _also_of_test(self, test: Evaluation) -> list[tuple[str, str, float]]:
+        """Return the further metrics on the test split; the metric itself is in the outcome."""
+        if not self.task.output.also:
+            return []
+        found = test.measured()
+        return [("test", metric.name, found[metric.name]) for metric in self.task.output.also]
+
+    def _report(self, rows: list[tuple[str, str, float]]) -> Report:
+        step = self.epoch * self.batches.length
         return Report(tuple(Measurement(step, self.epoch, *row) for row in rows))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 
+import torch
 from torch import Tensor
 
 from search_space.task import Task
@@ -34,6 +35,12 @@ class Predictor(abc.ABC):
     def predict(self, inputs: Tensor) -> Tensor:
         """Return outputs for standardised ``inputs``, as a network's would be given to the metric.
 
-        Shapes: ``[N, size]`` or ``[N, channels, *spatial]``; for classes and labels the values are
-        scores that grow with probability, for regression standardised targets.
+        Shapes: ``[N, size]`` or ``[N, channels, *spatial]``; for classes the values are logits, so
+        that their softmax is the probability, for labels scores that grow with probability, for
+        regression standardised targets.
         """
+
+
+def logits(probabilities: Tensor) -> Tensor:
+    """Return finite logits whose softmax is ``probabilities`` ``[N, classes]``."""
+    return probabilities.clamp(min=torch.finfo(probabilities.dtype).tiny).log()

@@ -6,7 +6,12 @@ section 15.3).
 
 One regression forest serves every kind of output: on rows of zeros and ones, which stand for
 classes and labels, the variance it reduces is half the Gini index, so it grows the trees of a
-classification forest and its predictions are the probabilities.
+classification forest and its predictions are the probabilities. An example counts as in the task's
+loss, where that weights the classes.
+
+A class that no tree votes for would have probability 0 and, where it is the true one, an infinite
+log loss. So each class gets the vote of one tree more (Laplace's rule of succession); the order of
+the classes stays.
 
 Deviations, which bound time and memory: inputs and dense targets of more than 4,096 positions are
 averaged down to that; dense outputs use the square root too; where a tree would take more than
@@ -27,15 +32,13 @@ from torch.nn import functional
 
 from search_space.baselines._adapt import Pool
 from search_space.baselines._batches import training_batches
-from search_space.baselines._predictor import Predictor
+from search_space.baselines._predictor import Predictor, logits
 from search_space.heads import halvings
 from search_space.task import Task
 
 TREES = 100  # section 4 of the paper; scikit-learn's default
 WORK = 1e9  # of one round, in the unit of `_work`; ten seconds at the slowest that was measured
 MEMORY = 2e9  # bytes of the whole forest
-
-_CLASSIFYING = (functional.cross_entropy, functional.binary_cross_entropy_with_logits)
 
 
 class RandomForest(Predictor):
@@ -52,7 +55,8 @@ class RandomForest(Predictor):
         self._positions = self._coarse(torch.empty(1, *task.shape, device="meta")).shape[2:]
         features = task.channels * math.prod(self._positions)
         outputs = task.output.size * (math.prod(self._positions) if task.output.dense else 1)
-        third = task.output.loss not in _CLASSIFYING and not task.output.dense
+        labels = task.output.loss is functional.binary_cross_entropy_with_logits
+        third = not (task.output.of_classes or labels or task.output.dense)
         tried = features / 3 if third else math.sqrt(features)
         examples = len(task.train)
         work = _work(examples, tried, outputs)
@@ -71,7 +75,8 @@ class RandomForest(Predictor):
     def fit_round(self) -> None:
         trees = min(TREES, self._forest.n_estimators + self._trees_a_round)
         self._forest.set_params(n_estimators=trees, n_jobs=self.threads)
-        self._forest.fit(*self._examples)
+        features, targets = self._examples
+        self._forest.fit(features, targets, sample_weight=self._weights(targets))
 
     def predict(self, inputs: Tensor) -> Tensor:
         # With several threads, the order in which trees are summed would be left to chance.
@@ -83,6 +88,9 @@ class RandomForest(Predictor):
             outputs = functional.interpolate(maps, size=self.task.spatial, mode=mode)
         else:
             outputs = outputs.view(len(inputs), self.task.output.size)
+        if self.task.output.of_classes:
+            trees, size = self._forest.n_estimators, self.task.output.size
+            outputs = logits((trees * outputs + 1) / (trees + size))
         return outputs.to(inputs.device)
 
     @cached_property
@@ -94,6 +102,11 @@ class RandomForest(Predictor):
             rows.append(self._coarse(targets) if self.task.output.dense else targets)
         outputs = torch.cat(rows).flatten(1).squeeze(1)
         return np.concatenate(features), outputs.double().numpy()
+
+    def _weights(self, targets: np.ndarray) -> np.ndarray | None:
+        """Return the weight of each example in the task's loss; None where all count the same."""
+        weights = self.task.output.weights
+        return None if weights is None else targets.reshape(len(targets), -1) @ np.array(weights)
 
     def _features(self, inputs: Tensor) -> np.ndarray:
         return self._coarse(inputs.float()).flatten(1).numpy()

@@ -18,7 +18,7 @@ import pytest
 import torch
 from torchvision.datasets import CIFAR10, MNIST
 
-from orchestrator.tasks import cifar10, graphene_kirigami, mnist
+from orchestrator.tasks import cifar10, graphene_kirigami, mnist, plasticc
 from orchestrator.tasks._files import MissingDataError, Remote, digest, fetch
 from search_space.task import DataError
 
@@ -153,6 +153,29 @@ def test_the_address_of_the_kirigami_file_is_the_authors():
     (address,) = graphene_kirigami.REMOTE.addresses
     assert address.startswith("https://github.com/phanakata/ML_for_kirigami_design/raw/master/")
     assert graphene_kirigami.REMOTE.digest == "git:bc4e427076b37ae737c3f1570b6c36a0c1efa99e"
+
+
+def test_plasticc_is_downloaded_as_zenodos_files_and_then_used_as_it_is(
+    tmp_path, served, monkeypatch
+):
+    folder, address = served
+    names = ("plasticc_train_lightcurves.csv.gz", "plasticc_train_metadata.csv.gz")
+    numbers = range(4 * len(plasticc.CLASSES))
+    curves = ["object_id,mjd,passband,flux,flux_err,detected_bool"]
+    curves += [f"{n},{59_600 + n},{n % 6},{n - 9.5},1.5,0" for n in numbers]
+    metadata = ["object_id,ddf_bool,hostgal_photoz,hostgal_photoz_err,distmod,mwebv,target"]
+    metadata += [f"{n},0,0.000,0.000,-9.000,0.1,{plasticc.CLASSES[n // 4]}" for n in numbers]
+    for which, name, lines in zip(("CURVES", "METADATA"), names, (curves, metadata), strict=True):
+        (folder / name).write_bytes(gzip.compress("\n".join(lines).encode()))
+        monkeypatch.setattr(
+            plasticc, which, Remote((address + name,), digest(folder / name, "md5"))
+        )
+    task = plasticc.load(tmp_path / "root")
+    assert len(task.train) + len(task.valid) + len(task.test) == 56
+    assert _everything(tmp_path / "root") == {"plasticc", *(f"plasticc/{name}" for name in names)}
+    for name in names:
+        (folder / name).unlink()
+    assert plasticc.load(tmp_path / "root").fingerprint() == task.fingerprint()
 
 
 def test_mnist_is_downloaded_where_torchvision_keeps_it(tmp_path, served, monkeypatch):

@@ -11,13 +11,14 @@ import torch
 import torchvision
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from torch import nn
+from torch.nn import functional
 
 from search_space.baselines import BASELINES
 from search_space.baselines import random_forest as random_forest_module
 from search_space.baselines._adapt import Pool
 from search_space.baselines._predictor import Predictor
 from search_space.cost import cost
-from search_space.task import Output, Split, Task, classes
+from search_space.task import Output, Split, Task, classes, weighted_classes
 
 NETWORKS = [name for name in BASELINES.names() if not isinstance(BASELINES.load(name), type)]
 PREDICTORS = [name for name in BASELINES.names() if name not in NETWORKS]
@@ -236,10 +237,22 @@ class TestEveryPredictor:
     def test_gives_probabilities_of_classes_and_labels(self, make_task, name, kind):
         task = make_task((1, 4, 4), kind, n=30)
         outputs = fit(name, task).predict(train_rows(task, 30)[0])
+        if kind == "classes":
+            outputs = outputs.exp()  # of logits that are logarithms of probabilities
+            torch.testing.assert_close(outputs.sum(dim=1), torch.ones(30))
         assert outputs.min() >= 0
         assert outputs.max() <= 1
-        if kind == "classes":
-            torch.testing.assert_close(outputs.sum(dim=1), torch.ones(30))
+
+    @pytest.mark.parametrize("name", PREDICTORS)
+    @pytest.mark.parametrize("weighted", [False, True])
+    def test_gives_logits_that_have_a_finite_log_loss(self, make_task, name, weighted):
+        task = make_task((1, 4, 4), "classes", n=30)
+        if weighted:
+            output = weighted_classes((1.0, 2.0, 1.0), task.train.targets)
+            task = dataclasses.replace(task, output=output)
+        inputs, targets = task.batch(task.valid, torch.arange(30))
+        outputs = fit(name, task).predict(inputs)
+        assert float(functional.cross_entropy(outputs, targets)) < 3
 
     @pytest.mark.parametrize("name", PREDICTORS)
     def test_same_seed_same_predictions_whatever_the_threads(self, make_task, name):
@@ -272,8 +285,20 @@ class TestConstant:
         split = Split(torch.randn(5, 1, 4), torch.tensor([0, 2, 2, 2, 0]))
         task = Task.of("shares", classes(4), split, split, split)
         outputs = fit("constant", task).predict(torch.randn(2, 1, 4))
-        torch.testing.assert_close(outputs, torch.tensor([[0.4, 0.0, 0.6, 0.0]] * 2))
+        shares = outputs.softmax(dim=1)
+        torch.testing.assert_close(shares, torch.tensor([[0.4, 0.0, 0.6, 0.0]] * 2))
         assert task.score(fit("constant", task).predict(split.inputs), split.targets) == 0.6
+
+    def test_is_the_importance_of_each_class_where_the_loss_weights_them(self):
+        split = Split(torch.randn(6, 1, 4), torch.tensor([0, 2, 2, 2, 2, 1]))
+        output = weighted_classes((1.0, 2.0, 1.0), split.targets)
+        task = Task.of("weighted", output, split, split, split)
+        outputs = fit("constant", task).predict(split.inputs)
+        torch.testing.assert_close(outputs.softmax(dim=1), torch.tensor([[0.25, 0.5, 0.25]] * 6))
+        # No other constant is better: the gradient of the loss is zero.
+        outputs.requires_grad_()
+        task.loss(outputs, split.targets).backward()
+        assert float(outputs.grad.sum(dim=0).abs().max()) < 1e-6
 
     @pytest.mark.parametrize(("kind", "floor"), [("regression", 0.0), ("multilabel", 0.5)])
     def test_has_the_floor_of_the_metric_on_the_training_split(self, make_task, kind, floor):
@@ -292,7 +317,20 @@ class TestRandomForest:
         unseen, _ = task.batch(task.valid, torch.arange(90))
         wanted = reference.predict_proba(unseen.flatten(1).numpy())
         given = fit("random_forest", task, seed=3).predict(unseen)
-        np.testing.assert_allclose(given.numpy(), wanted, atol=1e-6)
+        np.testing.assert_allclose(given.exp().numpy(), (100 * wanted + 1) / 103, atol=1e-6)
+
+    def test_weights_examples_as_the_loss_does(self, make_task):
+        task = make_task((1, 4, 4), "classes", n=90)
+        output = weighted_classes((1.0, 5.0, 0.2), task.train.targets)
+        task = dataclasses.replace(task, output=output)
+        inputs, targets = train_rows(task, 90)
+        reference = RandomForestClassifier(100, random_state=3)
+        weights = np.array(output.weights)[targets.numpy()]
+        reference.fit(inputs.flatten(1).numpy(), targets.numpy(), sample_weight=weights)
+        unseen, _ = task.batch(task.valid, torch.arange(90))
+        wanted = reference.predict_proba(unseen.flatten(1).numpy())
+        given = fit("random_forest", task, seed=3).predict(unseen)
+        np.testing.assert_allclose(given.exp().numpy(), (100 * wanted + 1) / 103, atol=1e-6)
 
     def test_is_the_regression_forest_of_scikit_learn_on_a_third_of_the_features(self, make_task):
         task = make_task((1, 4, 4), "regression", n=90, size=1)

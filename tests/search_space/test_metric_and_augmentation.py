@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, r2_score, roc_auc_score
 
-from search_space.augmentation import Mirror, Shift
+from search_space.augmentation import First, Forget, Mirror, Shift
 from search_space.metric import ACCURACY, MEAN_AUROC, R2, accuracy, mean_auroc, r2
 
 SHAPES = [(2, 7), (1, 7), (3, 5, 6), (1, 4, 9)]
@@ -153,7 +153,36 @@ def test_shift_by_0_leaves_the_batch_as_it_is():
     assert torch.equal(Shift(0)(inputs, _generator()), inputs)
 
 
-@pytest.mark.parametrize("augmentation", [Mirror(0), Shift(2)])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_first_moves_the_channels_before_its_number_and_leaves_the_others(shape):
+    inputs = torch.randn(64, 3, *shape[1:], generator=_generator())
+    moved = First(2, Shift(1))(inputs, _generator(1))
+    assert torch.equal(moved[:, :2], Shift(1)(inputs[:, :2], _generator(1)))
+    assert torch.equal(moved[:, 2], inputs[:, 2])
+    assert not torch.equal(moved[:, :2], inputs[:, :2])
+
+
+@pytest.mark.parametrize("spatial", [(50,), (5, 10)])
+def test_forget_sets_a_value_and_its_mask_to_zero_together(spatial):
+    inputs = torch.randn(400, 3, *spatial, generator=_generator())
+    inputs = torch.cat([inputs, torch.ones_like(inputs)], dim=1)
+    moved = Forget(0.2)(inputs, _generator(1))
+    value, mask = moved[:, :3], moved[:, 3:]
+    assert set(mask.unique().tolist()) == {0.0, 1.0}
+    assert torch.equal(value, inputs[:, :3] * mask)
+    # 60,000 draws: a share of 0.2 has deviation 0.0016.
+    for channel in range(3):
+        assert float(mask[:, channel].mean()) == pytest.approx(0.8, abs=0.01)
+    both = float((mask[:, 0] * mask[:, 1]).mean())
+    assert both == pytest.approx(0.64, abs=0.015)  # channels are forgotten independently
+
+
+def test_forget_leaves_what_was_not_observed_as_it_is():
+    inputs = torch.zeros(5, 4, 7)
+    assert torch.equal(Forget(0.5)(inputs, _generator()), inputs)
+
+
+@pytest.mark.parametrize("augmentation", [Mirror(0), Shift(2), First(1, Shift(2))])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_same_seed_draws_the_same_and_another_seed_does_not(augmentation, shape):
     inputs = torch.randn(64, *shape, generator=_generator())

@@ -115,6 +115,9 @@ def test_an_evaluation_is_of_the_whole_split_at_once_in_evaluation_mode(
         outputs = network.body.eval()(inputs)
     wanted = task.score(outputs, targets), float(task.loss(outputs, targets))
     assert evaluation.results() == pytest.approx(wanted, rel=1e-6)
+    measured = {"loss": wanted[1], task.metric.name: wanted[0]}
+    assert evaluation.measured() == pytest.approx(measured, rel=1e-6)
+    assert list(evaluation.measured())[-1] == task.metric.name
 
 
 def test_an_evaluation_leaves_running_statistics_alone_and_is_not_augmented(make_task) -> None:

@@ -22,7 +22,7 @@ from search_space.augmentation import Mirror, Shift
 from search_space.baselines import BASELINES
 from search_space.space import SearchSpace
 from search_space.spaces import SPACES
-from search_space.task import Scale, Task
+from search_space.task import Scale, Task, weighted_classes
 from searchers import METHODS, Program, Search
 from searchers import _base as base_module
 from searchers._fitting import Fitting
@@ -374,6 +374,24 @@ class TestFitting:
             scores.append(float((1 - residual / total).mean()))
         assert (trace.outcome.score, trace.outcome.test) == pytest.approx(scores, rel=1e-5)
         assert trace.outcome.compute == 0
+
+    @pytest.mark.parametrize("name", PREDICTORS)
+    def test_further_metrics_are_recorded_and_the_tasks_own_comes_last(
+        self, make_task, drive, name
+    ):
+        task = make_task((2, 9), "classes", n=12)
+        output = weighted_classes((1.0, 2.0, 1.0), task.train.targets)
+        task = dataclasses.replace(task, output=output)
+        predictor = BASELINES.load(name)
+        trace = drive(Fitting(lambda t: predictor(t, seed=3), task))
+        found = {(m.split, m.name): m.value for m in trace.measurements}
+        metric = ("valid", "weighted log loss")
+        assert list(found) == [("test", "accuracy"), ("valid", "accuracy"), metric]
+        assert found[metric] == trace.outcome.score
+        inputs, targets = task.batch(task.test, torch.arange(12))
+        outputs = trace.program.predictor.predict(inputs)
+        assert trace.outcome.test == task.score(outputs, targets)
+        assert found["test", "accuracy"] == task.measure(outputs, targets)["accuracy"]
 
     @pytest.mark.parametrize("name", PREDICTORS)
     def test_without_a_test_split_there_is_no_test_score(self, make_task, drive, name):

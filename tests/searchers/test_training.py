@@ -18,7 +18,7 @@ from search_space.baselines import BASELINES
 from search_space.cost import cost
 from search_space.network import CellNetwork
 from search_space.spaces import SPACES
-from search_space.task import Task
+from search_space.task import Task, weighted_classes
 from searchers._training import Training, TrainingParams, learning_rate, planned_compute
 
 CPU = torch.device("cpu")
@@ -211,6 +211,30 @@ def test_measurements_are_the_losses_and_the_metric_of_whole_splits(make_task, d
     assert values == pytest.approx([losses[0], losses[1], scores[1]] * 2, rel=1e-5)
     assert trace.outcome.score == pytest.approx(scores[1], rel=1e-5)
     assert trace.outcome.test == pytest.approx(scores[2], rel=1e-5)
+
+
+def test_further_metrics_are_recorded_and_the_tasks_own_comes_last(make_task, drive) -> None:
+    """So does what people watch stay the metric that counts."""
+    task = make_task((2, 5), "classes", n=12)
+    output = weighted_classes((1.0, 2.0, 1.0), task.train.targets)
+    task = dataclasses.replace(task, output=output)
+    trace = drive(train(lambda: linear(task), task, epochs=2, batch_size=4))
+    found = [(m.epoch, m.split, m.name) for m in trace.measurements]
+    names = ["loss", "accuracy", "weighted log loss"]
+    rows = [("train", "loss"), *(("valid", name) for name in names)]
+    expected = [(epoch, *row) for epoch in (1, 2) for row in rows]
+    assert found == [*expected, (2, "test", "accuracy")]
+    assert trace.outcome.score == trace.measurements[-2].value
+    network = trace.program.network.eval()
+    for split, name, value in (
+        (task.valid, "accuracy", trace.measurements[-3].value),
+        (task.valid, "weighted log loss", trace.outcome.score),
+        (task.test, "accuracy", trace.measurements[-1].value),
+        (task.test, "weighted log loss", trace.outcome.test),
+    ):
+        inputs, targets = task.batch(split, torch.arange(12))
+        with torch.no_grad():
+            assert task.measure(network(inputs), targets)[name] == pytest.approx(value, rel=1e-5)
 
 
 def test_the_score_is_of_the_last_epoch_even_if_an_earlier_one_was_better(make_task, drive) -> None:
