@@ -19,7 +19,7 @@ from orchestrator.driver import Driver
 from orchestrator.estimates import Estimate
 from orchestrator.plan import Plan
 from orchestrator.results import ArmResult
-from orchestrator.verdict import compared_arm, comparisons
+from orchestrator.verdict import compared_arm, comparisons, percent
 
 # On something that is not a terminal, such as a log file, a line for every job that has ended.
 REFRESH_SECONDS = 0.5
@@ -67,12 +67,13 @@ def results_table(plan: Plan, results: Sequence[ArmResult], task: str) -> Group:
     """
     here = [r for r in results if r.task == task]
     gaps = {c.other.arm: c for c in comparisons(plan, results, task)}
-    arm = compared_arm(plan)
+    levels = {f" ({percent(c.level)} interval)" for c in gaps.values()}  # the same for all of them
+    ahead = f"{compared_arm(plan)} better by{''.join(levels)}"
     metric = here[0].metric
     reached = _table(
         f"Results on {task}: test {metric}",
         ["arm"],
-        ["mean", "95 % interval", f"{arm} better by", "values"],
+        ["mean", "95 % interval", ahead, "values"],
     )
     cost = _table(
         "What it cost",

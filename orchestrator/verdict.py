@@ -17,12 +17,17 @@ from orchestrator.statistics import LEVEL, SEARCHES_TO_GENERALISE, difference
 
 @dataclass(frozen=True)
 class Comparison:
-    """The arm in question against another: ``gain`` is positive where the arm is better."""
+    """The arm in question against another: ``gain`` is positive where the arm is better.
+
+    ``low`` and ``high`` are the ends of its interval at ``level``, at which all comparisons of the
+    arm hold together at 95 %.
+    """
 
     other: ArmResult
     gain: float
     low: float
     high: float
+    level: float
 
 
 def compared_arm(plan: Plan) -> str:
@@ -47,8 +52,13 @@ def comparisons(plan: Plan, results: Sequence[ArmResult], task: str) -> list[Com
         assert other.estimate is not None
         gap = difference(arm.estimate, other.estimate)
         ends = sorted(sign * end for end in gap.interval(level))
-        found.append(Comparison(other, sign * gap.mean, ends[0], ends[1]))
+        found.append(Comparison(other, sign * gap.mean, ends[0], ends[1], level))
     return found
+
+
+def percent(level: float) -> str:
+    """Return a level of confidence as people write it: 95 %, 97.5 %, 98.33 %."""
+    return f"{100 * level:.4g} %"
 
 
 def verdict(plan: Plan, results: Sequence[ArmResult], task: str) -> str:
@@ -64,7 +74,7 @@ def verdict(plan: Plan, results: Sequence[ArmResult], task: str) -> str:
     worse = [c for c in found if c.high < 0]
     if worse:
         winner = min(worse, key=lambda c: c.gain)
-        text = f"{winner.other.arm} beats {arm.arm} by {_gap(winner, arm.metric)}"
+        text = f"{winner.other.arm} beats {arm.arm} by {_lead(winner, arm.metric, len(found))}"
         shown = winner
     elif len(better) == len(found):
         shown = min(better, key=lambda c: c.gain)
@@ -73,14 +83,13 @@ def verdict(plan: Plan, results: Sequence[ArmResult], task: str) -> str:
             if len(found) == 1
             else f"every other arm, the closest of them {shown.other.arm},"
         )
-        text = f"{arm.arm} beats {whom} by {_gap(shown, arm.metric)}"
+        text = f"{arm.arm} beats {whom} by {_lead(shown, arm.metric, len(found))}"
     else:
         open_ones = [c for c in found if c.low <= 0 <= c.high]
         shown = min(open_ones, key=lambda c: c.gain)
         names = _listed([c.other.arm for c in open_ones])
         text = f"the data cannot tell {arm.arm} from {names}: "
-        text += f"a difference of {_gap(shown, arm.metric)}"
-        text += f" to {shown.other.arm}" if len(open_ones) > 1 else ""
+        text += _open_gap(arm, shown, len(found))
         if better:
             text += f"; it beats {_listed([c.other.arm for c in better])}"
     return f"On {task}, {text}; {_cost(arm, shown.other)}.{_scope(arm, shown.other)}{caveats}"
@@ -116,11 +125,39 @@ def _why_not(arm: ArmResult) -> str:
     return "its jobs are not done" if arm.owed or not arm.values else "nothing was found"
 
 
-def _gap(c: Comparison, metric: str) -> str:
+def _lead(c: Comparison, metric: str, count: int) -> str:
+    """Say by how much the winner of a comparison is ahead."""
     gain, low, high = (c.gain, c.low, c.high) if c.high >= 0 else (-c.gain, -c.high, -c.low)
-    if math.isinf(high):
-        return f"{gain:.4f} {metric}, from a single value each"
-    return f"{gain:.4f} {metric} (95 % interval {low:.4f} to {high:.4f})"
+    return f"{gain:.4f} {metric} ({_level(c, count, f'{low:.4f} to {high:.4f}')})"
+
+
+def _open_gap(arm: ArmResult, c: Comparison, count: int) -> str:
+    """Say in words which mean is the lower one, and by how much, where neither arm wins."""
+    # As measured, whichever direction is the better one.
+    ends = (c.low, c.high) if arm.higher_is_better else (-c.high, -c.low)
+    gap = c.gain if arm.higher_is_better else -c.gain
+    text = f"{arm.arm} is {'lower' if gap < 0 else 'higher'} than {c.other.arm} by "
+    text += f"{abs(gap):.4f} {arm.metric}"
+    text += "" if arm.higher_is_better else ", where lower is better"
+    if math.isinf(c.high):
+        return f"{text}, with no interval: {_unrepeated(arm, c.other)}"
+    interval = f"from {abs(ends[0]):.4f} lower to {abs(ends[1]):.4f} higher"
+    return f"{text} ({_level(c, count, interval)})"
+
+
+def _level(c: Comparison, count: int, interval: str) -> str:
+    text = f"{percent(c.level)} interval {interval}"
+    if count == 1:
+        return text
+    every = "both" if count == 2 else f"all {count}"
+    return f"{text}, so that {every} comparisons hold together at {percent(LEVEL)}"
+
+
+def _unrepeated(*arms: ArmResult) -> str:
+    """Say which arms have nothing that was repeated, so that nobody knows how far it spreads."""
+    alone = [r for r in arms if r.estimate is not None and r.estimate.freedom <= 0]
+    values = ["a single value" + (" of each search" if len(r.groups) > 1 else "") for r in alone]
+    return _listed([f"{r.arm} has {value}" for r, value in zip(alone, values, strict=True)])
 
 
 def _cost(arm: ArmResult, other: ArmResult) -> str:

@@ -22,7 +22,12 @@ STUDIES = 2000
 # By chance alone, a rate of 5 % stays under this in 9,999 of 10,000 sets of simulated studies.
 MOST_FALSE = int(stats.binom.ppf(0.9999, STUDIES, 0.05))
 
-GAP = re.compile(r"(-?\d+\.\d{4}) (\S+) \(95 % interval (-?\d+\.\d{4}) to (-?\d+\.\d{4})\)")
+NUMBER = r"(\d+\.\d{4})"
+LEAD = re.compile(rf"beats .* by {NUMBER} (R2|RMSE) \([\d.]+ % interval {NUMBER} to {NUMBER}[,)]")
+OPEN = re.compile(
+    rf"is (lower|higher) than \w+ by {NUMBER} (?:R2|RMSE, where lower is better) "
+    rf"\([\d.]+ % interval from {NUMBER} lower to {NUMBER} higher[,)]"
+)
 
 
 def plan(*baselines: str, compare: str = "", tasks: str = "digits") -> Plan:
@@ -34,10 +39,15 @@ def plan(*baselines: str, compare: str = "", tasks: str = "digits") -> Plan:
 
 
 def shown(text: str) -> tuple[float, float, float]:
-    """Return the gap and its interval as the sentence gives them; there must be one of them."""
-    ((gain, metric, low, high),) = GAP.findall(text)
-    assert metric in ("R2", "RMSE")
-    return float(gain), float(low), float(high)
+    """Return the gap and its interval as the sentence gives them; there must be one of them.
+
+    Where nobody wins, what is lower is negative.
+    """
+    found = [(float(g), float(low), float(high)) for g, _, low, high in LEAD.findall(text)]
+    for side, gap, low, high in OPEN.findall(text):
+        found.append((float(gap) * (-1 if side == "lower" else 1), -float(low), float(high)))
+    assert len(found) == 1, text
+    return found[0]
 
 
 def rounded(gain: float, interval: Sequence[float]) -> tuple[float, float, float]:
@@ -89,7 +99,7 @@ def test_where_the_interval_holds_zero_the_data_cannot_tell(arm_result: ArmResul
     a, b = [0.9, 0.95, 0.93], [0.91, 0.96, 0.94]
     results = [arm_result("darts", a), arm_result("net", b)]
     text = verdict(plan("net"), results, "digits")
-    assert text.startswith("On digits, the data cannot tell darts from net: a difference of ")
+    assert text.startswith("On digits, the data cannot tell darts from net: darts is lower ")
     assert "beats" not in text
     assert shown(text) == rounded(np.mean(a) - np.mean(b), welch(a, b, 1))
 
@@ -106,9 +116,8 @@ def test_what_it_beats_and_what_it_cannot_be_told_from_stand_in_one_sentence(
         arm_result("cellar", [0.1, 0.11, 0.12]),
     ]
     text = verdict(plan("close", "closer", "floor", "cellar"), results, "digits")
-    assert "the data cannot tell darts from close and closer: a difference of " in text
+    assert "the data cannot tell darts from close and closer: darts is lower than closer by" in text
     assert "it beats floor and cellar" in text
-    assert ") to closer;" in text
     gain = float(np.mean(GOOD) - np.mean(closer))
     assert shown(text) == rounded(gain, welch(GOOD, closer, 4))
 
@@ -262,10 +271,62 @@ def test_results_that_are_not_all_there_are_said_to_be_preliminary(arm_result: A
 def test_from_single_values_nothing_can_be_told(arm_result: ArmResultOf) -> None:
     results = [arm_result("darts", [0.9]), arm_result("net", [0.1])]
     text = verdict(plan("net"), results, "digits")
-    assert "the data cannot tell darts from net: a difference of 0.8000 R2" in text
-    assert "single value" in text
+    said = "the data cannot tell darts from net: darts is higher than net by 0.8000 R2, with no "
+    assert said + "interval: darts has a single value and net has a single value;" in text
     assert "inf" not in text
     assert "nan" not in text
+
+
+@pytest.mark.parametrize(
+    ("darts", "net", "said"),
+    [
+        ([[0.9]], [[0.1, 0.2]], "no interval: darts has a single value;"),
+        ([[0.9, 0.8]], [[0.1]], "no interval: net has a single value;"),
+        ([[0.9], [0.8]], [[0.1, 0.2]], "no interval: darts has a single value of each search;"),
+    ],
+)
+def test_only_the_arm_that_has_a_single_value_is_said_to_have_one(
+    darts: list[list[float]], net: list[list[float]], said: str, arm_result: ArmResultOf
+) -> None:
+    results = [arm_result("darts", *darts), arm_result("net", *net)]
+    assert said in verdict(plan("net"), results, "digits")
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        (1, "(95 % interval "),
+        (2, "both comparisons hold together at 95 %)"),
+        (3, "all 3 comparisons hold together at 95 %)"),
+    ],
+)
+def test_an_interval_is_called_by_the_level_that_it_is_drawn_at(
+    others: int, said: str, arm_result: ArmResultOf
+) -> None:
+    names = [f"net{i}" for i in range(others)]
+    level = {1: "95", 2: "97.5", 3: "98.33"}[others]
+    for values in (GOOD, FAIR, POOR):  # all beaten, none told apart, all of them better
+        results = [arm_result("darts", values), *[arm_result(name, FAIR) for name in names]]
+        text = verdict(plan(*names), results, "digits")
+        assert f"({level} % interval " in text
+        assert said in text
+        low, high = welch(values, FAIR, others)
+        assert shown(text)[1:] in [rounded(0, (low, high))[1:], rounded(0, (-low, -high))[1:]]
+
+
+def test_which_arm_is_lower_is_said_in_words_and_whether_that_is_better(
+    arm_result: ArmResultOf,
+) -> None:
+    low, high = [0.90, 0.95, 0.93], [0.91, 0.96, 0.94]
+    for about, metric in (
+        ({}, "R2 ("),
+        ({"metric": "RMSE", "higher_is_better": False}, "RMSE, where lower is better ("),
+    ):
+        for darts, net, side in ((low, high, "lower"), (high, low, "higher")):
+            results = [arm_result("darts", darts, **about), arm_result("net", net, **about)]
+            text = verdict(plan("net"), results, "digits")
+            assert f": darts is {side} than net by 0.0100 {metric}95 % interval from " in text
+            assert shown(text) == rounded(np.mean(darts) - np.mean(net), welch(darts, net, 1))
 
 
 def test_a_floor_that_never_varies_can_be_beaten(arm_result: ArmResultOf) -> None:
