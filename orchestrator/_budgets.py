@@ -11,6 +11,10 @@ from orchestrator.jobs import Job
 from orchestrator.plan import MethodArm
 from search_space.genotype import Genotype, canonical_json, digest
 
+# So many draws in a row that bring nothing new mean that the space is as good as exhausted: while
+# one draw in 20 is of an unseen candidate, so many miss all of these once in 170 times.
+DRAWS_WITHOUT_NEWS = 100
+
 
 class SearchBudget(abc.ABC):
     """Says whether one more candidate is within the budget."""
@@ -33,9 +37,9 @@ class Samples(SearchBudget):
 class EqualCompute(SearchBudget):
     """As many candidates as it takes to spend the multiply-adds of another arm's search.
 
-    The candidate that reaches the budget may overrun it. One that is drawn twice counts twice,
-    though it is paid for once: else a space smaller than the budget would be drawn from for ever.
-    Counted before anything runs, so the number of candidates is the same on every machine.
+    The candidate that reaches the budget may overrun it. One that is drawn twice is trained once
+    and counts once; a space that is exhausted before the budget ends the search. Counted before
+    anything runs, so the number of candidates is the same on every machine.
     """
 
     def __init__(self, contender: Contender, arm: MethodArm, position: int):
@@ -47,7 +51,9 @@ class EqualCompute(SearchBudget):
 
     def more(self, asked: Sequence[Job]) -> bool | None:
         spent = equal_share(self.contender, str(self.other), self.position, "compute")
-        return None if spent is None else sum(map(self._cost, asked)) < spent
+        if spent is None:
+            return None
+        return not _exhausted(asked) and sum(map(self._cost, _once(asked))) < spent
 
     def _cost(self, job: Job) -> float:
         if job.key not in self.costs:
@@ -79,12 +85,14 @@ class EqualSeconds(SearchBudget):
         budget = equal_share(self.contender, self.other, self.position, "seconds")
         if budget is None:
             return None
-        known = [r.seconds for job in asked if (r := self.contender.result(job)) is not None]
-        if asked and not known:
-            return True if len(asked) < self.contender.board.slots else None
-        expected = sum(known) / max(1, len(known)) * len(asked)
-        if expected < budget:
-            return True
+        jobs = _once(asked)
+        known = [r.seconds for job in jobs if (r := self.contender.result(job)) is not None]
+        if not _exhausted(asked):
+            if jobs and not known:
+                return True if len(jobs) < self.contender.board.slots else None
+            expected = sum(known) / max(1, len(known)) * len(jobs)
+            if expected < budget:
+                return True
         self.decided = float(len(asked))
         if not self._failed(asked):
             self.contender.board.decide(self.key, "candidates", self.decided)
@@ -103,6 +111,18 @@ class EqualSeconds(SearchBudget):
 
     def _others(self) -> object:
         return self.contender.board.plan.arms[self.other].model_dump(mode="json")
+
+
+def _once(asked: Sequence[Job]) -> list[Job]:
+    """Return the candidates without those that were drawn before."""
+    return list({job.key: job for job in asked}.values())
+
+
+def _exhausted(asked: Sequence[Job]) -> bool:
+    """Whether the last draws, many in a row, were all of candidates drawn before."""
+    keys = [job.key for job in asked]
+    before, last = keys[:-DRAWS_WITHOUT_NEWS], keys[-DRAWS_WITHOUT_NEWS:]
+    return bool(before) and set(last) <= set(before)
 
 
 def search_budget(contender: Contender, arm: MethodArm, position: int) -> SearchBudget:

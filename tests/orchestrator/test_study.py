@@ -6,7 +6,7 @@ import math
 import random
 import textwrap
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -539,6 +539,31 @@ def test_equal_compute_is_reached_and_overrun_by_less_than_one_candidate(
         check_spent(w.handed, "random", position, w.results[search.job.key].compute)
 
 
+# One node, two operations: four cells of each kind, and so 16 candidates in all.
+TINY = "space: {name: darts, nodes: 1, operations: [skip_connect, sep_conv_3x3]}"
+
+
+@pytest.mark.parametrize("budget", [90.0, 1e6])
+def test_a_candidate_that_is_drawn_twice_is_counted_once_in_equal_compute(
+    budget: float, world: Callable[..., World]
+) -> None:
+    def outcome(job: Job) -> Result:
+        result = made_up_result(job)
+        return replace(result, compute=budget) if job.kind == "search" else result
+
+    w = world(FULL.replace("{same_as: darts}}", f"{{same_as: darts}}, {TINY}}}"), outcome)
+    study = w.run()
+    for position in (0, 1):
+        of_search = [a for a in w.handed if (a.arm, a.position) == ("random", position)]
+        assert len(of_arm(of_search, "random", "candidate")) <= 16
+        if budget == 90.0:  # between 6 and 18 candidates
+            check_spent(w.handed, "random", position, budget)
+        else:  # more than there is: all of the space, and then an end
+            assert len(of_arm(of_search, "random", "candidate")) == 16
+        assert len(of_arm(of_search, "random", "evaluate")) == 3
+    assert study.finished
+
+
 def test_a_search_that_diverged_has_spent_what_it_spent(world: Callable[..., World]) -> None:
     def outcome(job: Job) -> Result:
         if job.kind == "search":
@@ -637,6 +662,20 @@ def test_equal_seconds_are_as_many_candidates_as_fit_the_time(world: Callable[..
         ("candidates", 10.0),
         ("candidates", 20.0),
     ]
+
+
+def test_a_candidate_that_is_drawn_twice_is_counted_once_in_equal_seconds(
+    world: Callable[..., World],
+) -> None:
+    text = TIMED.replace("unit: seconds}", f"unit: seconds}}, {TINY}")
+    for search, wanted in ((75.0, [8, 16]), (1e6, [16, 16])):
+        w = world(text, timed(search, candidate=10.0))
+        study = w.run(random.Random(0))
+        handed = of_arm(w.handed, "random", "candidate")
+        assert [len([a for a in handed if a.position == p]) for p in (0, 1)] == wanted
+        again = w.study()
+        assert again.next() is None
+        assert set(places(again.assigned)) == set(places(study.assigned))
 
 
 def test_the_number_that_fits_the_time_is_decided_once_and_obeyed_whatever_the_clock_says_later(
