@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import itertools
 from collections.abc import Sequence
 from typing import Literal
 
@@ -16,8 +17,19 @@ from search_space.genotype import Genotype, canonical_json, digest
 DRAWS_WITHOUT_NEWS = 100
 
 
+# A candidate that fails fast spends hardly any of a budget of seconds, so that one after another
+# would be asked for. Fewer in a row can be chance, such as two networks too large for the memory;
+# what fails every candidate fails these too, and each more costs the start of a trial.
+FAILURES_IN_A_ROW = 5
+
+
 class SearchBudget(abc.ABC):
-    """Says whether one more candidate is within the budget."""
+    """Says whether one more candidate is within the budget.
+
+    ``given_up`` says why the search has been given up; empty as long as it has not.
+    """
+
+    given_up = ""
 
     @abc.abstractmethod
     def more(self, asked: Sequence[Job]) -> bool | None:
@@ -68,7 +80,8 @@ class EqualSeconds(SearchBudget):
 
     How many they are is decided once and kept in the store, since a clock says something else
     each time. Candidates under way count as long as the average of those that have ended. Where a
-    job that was measured has failed, nothing is kept: it is owed and will say something else.
+    job that was measured has failed, nothing is kept: it is owed and will say something else. A
+    search whose candidates fail one after another is given up.
     """
 
     def __init__(self, contender: Contender, arm: MethodArm, position: int):
@@ -80,17 +93,21 @@ class EqualSeconds(SearchBudget):
         self.decided = contender.board.decisions.get(self.key)
 
     def more(self, asked: Sequence[Job]) -> bool | None:
+        jobs = _once(asked)
+        known = [r for job in jobs if (r := self.contender.result(job)) is not None]
+        row = list(itertools.takewhile(lambda result: result.failed, reversed(known)))
+        if len(row) >= FAILURES_IN_A_ROW:
+            self.given_up = f"{len(row)} candidates in a row failed"
+            return False
         if self.decided is not None:
             return len(asked) < self.decided
         budget = equal_share(self.contender, self.other, self.position, "seconds")
         if budget is None:
             return None
-        jobs = _once(asked)
-        known = [r.seconds for job in jobs if (r := self.contender.result(job)) is not None]
         if not _exhausted(asked):
             if jobs and not known:
                 return True if len(jobs) < self.contender.board.slots else None
-            expected = sum(known) / max(1, len(known)) * len(jobs)
+            expected = sum(r.seconds for r in known) / max(1, len(known)) * len(jobs)
             if expected < budget:
                 return True
         self.decided = float(len(asked))

@@ -38,13 +38,17 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Searched:
-    """What one search of an arm, of either kind, has found and spent."""
+    """What one search of an arm, of either kind, has found and spent.
+
+    ``given_up`` says why it was ended before its budget; empty where it was not.
+    """
 
     genotype: Genotype | None
     score: float
     compute: float
     seconds: float
     failed: bool
+    given_up: str = ""
 
 
 @dataclass

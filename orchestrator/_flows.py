@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 from orchestrator._budgets import search_budget
 from orchestrator._contender import Assignment, Contender, Searched
@@ -66,7 +67,12 @@ def _sampled(contender: Contender, arm: MethodArm, position: int, seed: int) -> 
         yield contender.assign(asked[-1][1], position)
     while any(contender.result(job) is None for _, job in asked):
         yield None
-    contender.record(position, _best(contender, asked))
+    searched = _best(contender, asked)
+    if budget.given_up:  # the best of what happened to work first is no search of the agreed size
+        searched = replace(
+            searched, genotype=None, score=math.nan, failed=True, given_up=budget.given_up
+        )
+    contender.record(position, searched)
 
 
 def _best(contender: Contender, asked: list[tuple[Genotype, Job]]) -> Searched:

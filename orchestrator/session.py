@@ -97,6 +97,8 @@ def _close(console: Console, store: Store, driver: Driver, path: str) -> int:
         title = f"{assignment.arm} {assignment.job.kind} seed {assignment.job.seed}"
         console.print(f"failed ({kind}): {title}", style="red", markup=False)
         console.print("\n".join(detail.splitlines()[-3:]), markup=False, highlight=False)
+    for sentence in driver.study.given_up:
+        _say(console, sentence)
     _finish(console, store, find_study(store, driver.study.key))
     if progress.stopping:
         _say(

@@ -48,6 +48,16 @@ class Study:
         """Whether every job has ended, as far as :meth:`next` has found out."""
         return not (self._flows or self._ready or self.running)
 
+    @property
+    def given_up(self) -> list[str]:
+        """A sentence for each search that was given up."""
+        return [
+            f"On {task}, search {position} of {arm} was given up: {searched.given_up}. It counts "
+            "as failed, and nothing of it is evaluated."
+            for (task, arm, position), searched in self.board.searched.items()
+            if searched.given_up
+        ]
+
     def next(self) -> Assignment | None:
         """Hand out the next job that is ready and owed; None if there is none at the moment."""
         self._unroll()

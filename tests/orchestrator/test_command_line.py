@@ -12,16 +12,18 @@ import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pandas as pd
 import pytest
 import ray
+from rich.console import Console
 
 from orchestrator import session
 from orchestrator.__main__ import OURS, STOPPED, USER, cli, main
 from orchestrator._contender import Assignment
-from orchestrator.driver import _row, load_tasks, make_study
+from orchestrator.driver import Progress, _row, load_tasks, make_study
 from orchestrator.jobs import Result
 from orchestrator.plan import read_plan
 from orchestrator.store import Store
@@ -456,6 +458,20 @@ def test_a_plan_whose_jobs_another_plan_has_done_shows_its_own_results(
     assert "Nothing to do" in out
     assert "cannot tell forest from floor" in out
     assert run("results", "other")[0] == 0
+
+
+def test_a_run_ends_with_a_sentence_for_each_search_that_was_given_up(
+    plan: Callable[[str], str], tmp_path: Path
+) -> None:
+    store = Store(str(tmp_path / "results"))
+    key = record(plan(), store, fill(plan(), store))
+    ended = SimpleNamespace(
+        progress=Progress(),
+        study=SimpleNamespace(key=key, given_up=["search 0 [red] was given up"]),
+    )
+    console = Console(file=io.StringIO())
+    session._close(console, store, ended, plan())  # type: ignore[arg-type]
+    assert "search 0 [red] was given up\n" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", ["made", "plan.yaml", "key"])

@@ -724,6 +724,46 @@ def test_how_long_failing_candidates_took_decides_nothing_for_later_runs(
     assert len(of_arm(w.handed, "random", "candidate")) == 10
 
 
+@pytest.mark.parametrize("slots", [1, 4, 9])
+def test_where_candidates_fail_fast_a_search_by_the_clock_is_given_up_and_counts_as_failed(
+    slots: int, world: Callable[..., World]
+) -> None:
+    def outcome(job: Job) -> Result:
+        assert len(w.handed) < 100, "it goes on without end"
+        worked = job.kind != "candidate" or len(of_arm(w.handed, "random", "candidate")) <= 2
+        return timed(95.0, candidate=1.0)(job) if worked else Result("bug", seconds=0.0)
+
+    w = world(TIMED.replace("seeds: [0, 1]", "seeds: [0]"), outcome)
+    study = w.run(slots=slots)
+    count = len(of_arm(w.handed, "random", "candidate"))
+    assert 5 <= count <= 2 + 5 + slots, "those that were under way and not many more"
+    assert of_arm(w.handed, "random", "evaluate") == [], "though a candidate has a score"
+    assert len(of_arm(w.handed, "darts", "evaluate")) == 3
+    (said,) = study.given_up
+    assert said.startswith("On digits, search 0 of random was given up: ")
+    assert "candidates in a row failed" in said
+    # The cause is mended: they are owed, and the search goes on to its end.
+    w.outcome = timed(95.0, candidate=10.0)
+    study = w.run(slots=slots)
+    assert study.given_up == []
+    assert len(of_arm(study.assigned, "random", "evaluate")) == 3
+
+
+def test_candidates_that_fail_now_and_then_do_not_end_a_search(
+    world: Callable[..., World],
+) -> None:
+    def outcome(job: Job) -> Result:
+        if job.kind == "candidate" and len(of_arm(w.handed, "random", "candidate")) % 5:
+            return Result("out_of_memory", seconds=1.0)
+        return timed(95.0, candidate=10.0)(job)
+
+    w = world(TIMED.replace("seeds: [0, 1]", "seeds: [0]"), outcome)
+    study = w.run(slots=1)
+    assert study.given_up == []
+    assert len(of_arm(w.handed, "random", "candidate")) > 30
+    assert len(of_arm(w.handed, "random", "evaluate")) == 3
+
+
 @pytest.mark.parametrize("slots", [1, 3])
 def test_before_the_first_candidate_has_ended_no_more_are_asked_for_than_can_run(
     slots: int, world: Callable[..., World]
