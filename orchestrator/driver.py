@@ -76,11 +76,18 @@ def load_tasks(plan: Plan, data: Path) -> dict[str, Task]:
     }
 
 
-def make_study(plan: Plan, tasks: dict[str, Task], store: Store, slots: int = 1) -> Study:
-    """Return the study of a plan, with all that the store knows of it already."""
+def make_study(
+    plan: Plan, tasks: dict[str, Task], store: Store, slots: int = 1, *, keep: bool = True
+) -> Study:
+    """Return the study of a plan, with all that the store knows of it already.
+
+    What it decides is written into the store, unless ``keep`` is false: then nothing is.
+    """
     decisions = store.table("decisions")
 
     def decide(key: str, name: str, value: float) -> None:
+        if not keep:
+            return
         now = datetime.now(timezone.utc)
         row = {"key": key, "name": name, "value": value, "decided": now}
         store.add("decisions", key, [row])

@@ -55,7 +55,7 @@ def run_plan(
     plan = read_plan(path)
     store = open_store(store_url, plan)
     tasks = load_tasks(plan, data)
-    study = make_study(plan, tasks, store)
+    study = make_study(plan, tasks, store, keep=not dry_run)
     if dry_run:
         estimates = estimate(plan, forecast(study), tasks)
         console.print(display.estimates_table(estimates, _slots_here(plan)))

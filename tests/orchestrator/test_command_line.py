@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import random
 import re
 import shlex
 import subprocess
@@ -420,6 +421,42 @@ def test_a_dry_run_shows_the_jobs_and_writes_and_starts_nothing(
     assert not (tmp_path / "results").exists()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["plan.yaml"]
     assert not ray.is_initialized()
+
+
+def test_a_dry_run_decides_nothing_for_later_runs(
+    run: Run, plan: Callable[[str], str], tmp_path: Path
+) -> None:
+    # Every measurement that the number of candidates hangs on is there, but not the decision.
+    path = plan(
+        "name: dry\ntask: digits\n"
+        "arms:\n"
+        "  darts: {method: darts, params: {epochs: 1, channels: 2, layers: 1},\n"
+        "          space: {name: darts, nodes: 1}}\n"
+        "  random: {method: random_search, space: {name: darts, nodes: 1},\n"
+        "           estimator: {name: training, epochs: 1, channels: 2, layers: 1},\n"
+        "           budget: {same_as: darts, unit: seconds}}\n"
+        "evaluate: {epochs: 1, channels: 2, layers: 1, seeds: [0]}\n"
+    )
+    store = Store(str(tmp_path / "results"))
+    parsed = read_plan(path)
+    study = make_study(parsed, load_tasks(parsed, Path("/nowhere")), store)
+    while (assignment := study.next()) is not None:
+        job = assignment.job
+        found = SPACES.load("darts")(nodes=1).sample(random.Random(0))
+        found = found if job.kind == "search" else None
+        ended = {"outcome": "done", "score": 0.5, "test": 0.5, "compute": 0.0, "job_seconds": 3.0}
+        store.add("jobs", f"{job.key}-0", [_row(job, 0, ended, None, found)])
+        if found is not None:
+            row = {"key": found.key, "space": "darts", "genotype": found.to_json(), "text": ""}
+            store.add("genotypes", job.key, [row])
+        study.tell(job.key, Result("done", 0.5, found, seconds=3.0))
+    assert len(store.table("decisions")) == 1
+    store.folder.remove("decisions")
+    before = sorted(str(p) for p in (tmp_path / "results").rglob("*"))
+    code, out, _ = run("run", path, "--dry-run")
+    assert code == 0
+    assert f"{len(store.jobs())} of its jobs are in the store" in out
+    assert sorted(str(p) for p in (tmp_path / "results").rglob("*")) == before
 
 
 def test_a_dry_run_says_what_the_store_has_already(
