@@ -54,6 +54,8 @@ def run_plan(
     """Run what is owed of a plan and show its verdict; return the exit code."""
     plan = read_plan(path)
     store = open_store(store_url, plan)
+    if not dry_run:
+        store.check_writable()  # before data is downloaded and loaded in vain
     tasks = load_tasks(plan, data)
     study = make_study(plan, tasks, store, keep=not dry_run)
     if dry_run:
@@ -64,7 +66,6 @@ def run_plan(
         if known:
             _say(console, f"{len(known)} of its jobs are in the store {store.url} already.")
         return DONE
-    store.check_writable()
     if study.next() is None and study.finished:
         ledger = Ledger(store, study)
         ledger.open()

@@ -310,8 +310,16 @@ def test_a_data_root_that_is_a_file_is_the_users_fault(
 
 @pytest.mark.parametrize("store", ["{}/file/results", "/proc/results", "ftp://host/x", "s3://"])
 def test_a_store_that_cannot_be_written_is_one_line_before_anything_starts(
-    store: str, run: Run, plan: Callable[[str], str], tmp_path: Path
+    store: str,
+    run: Run,
+    plan: Callable[[str], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    def load(*_: object) -> NoReturn:
+        pytest.fail("it loaded the data first")
+
+    monkeypatch.setattr(session, "load_tasks", load)
     (tmp_path / "file").write_text("", "utf-8")
     url = store.format(tmp_path)
     message = one_line(run("run", plan(), "--store", url))
