@@ -82,10 +82,14 @@ def _fault(error: Any) -> tuple[str, str]:
         message = "unknown key"
     elif kind == "missing":
         message = "missing"
+    elif isinstance(error["input"], bool) and kind in _BOUNDS:
+        message = f"must be a number, not true or false (given: {error['input']})"
     elif kind != "value_error":
         message = _PLAIN.get(kind, message) + f" (given: {error['input']!r:.60})"
     return ".".join(map(str, parts)), message
 
+
+_BOUNDS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal", "multiple_of")
 
 _PLAIN = {
     "dict_type": "must be a mapping, `key: value`",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import time
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -23,10 +24,30 @@ STEP_SECONDS: ContextVar[float] = ContextVar("step_seconds", default=5.0)
 class StrictParams(pydantic.BaseModel):
     """Parameters of an entry as they stand in a plan: frozen, unknown names refused.
 
-    Numbers are finite: jobs are named by their JSON, which has no others.
+    Numbers are finite: jobs are named by their JSON, which has no others. They are not written as
+    true or false, which Python takes for 1 and 0.
     """
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @pydantic.field_validator("*", mode="wrap")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, handler: Any) -> Any:
+        result = handler(value)
+        if _turned(value, result):
+            raise ValueError(f"must be a number, not true or false (given: {value!r:.60})")
+        return result
+
+
+def _turned(value: Any, result: Any) -> bool:
+    """Whether a truth value, or one within a list or a mapping, was taken for a number."""
+    if isinstance(value, bool):
+        return isinstance(result, int | float) and not isinstance(result, bool)
+    if isinstance(value, list | tuple) and isinstance(result, list | tuple):
+        return any(map(_turned, value, result))
+    if isinstance(value, Mapping) and isinstance(result, Mapping):
+        return any(_turned(value[key], result[key]) for key in value.keys() & result.keys())
+    return False
 
 
 @dataclass(frozen=True)

@@ -387,6 +387,61 @@ def test_numbers_that_are_not_finite_are_refused(text: str) -> None:
     only_fault(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        (SMALL + "evaluate: {epochs: true}\n", "evaluate.epochs"),
+        (SMALL + "evaluate: {learning_rate: yes}\n", "evaluate.learning_rate"),
+        (SMALL + "evaluate: {clip: false}\n", "evaluate.clip"),
+        (SMALL + "evaluate: {seeds: [0, on]}\n", "evaluate.seeds"),
+        (SMALL + "resources: {cpu: true}\n", "resources.cpu"),
+        (SMALL + "resources: {gpu: off}\n", "resources.gpu"),
+        (SMALL + "budget: {hours: true}\n", "budget.hours"),
+        (SMALL + "checkpoint_seconds: no\n", "checkpoint_seconds"),
+        (with_arm("{method: darts, seeds: [true]}"), "arms.more.seeds"),
+        (with_arm("{method: darts, params: {order: true}}"), "arms.more.params.order"),
+        (with_arm("{method: darts, params: {epochs: true}}"), "arms.more.params.epochs"),
+        (with_arm("{method: darts, space: {name: darts, nodes: true}}"), "arms.more.space.nodes"),
+        (with_arm("{network: constant, resources: {gpu: true}}"), "arms.more.resources.gpu"),
+        (
+            with_arm("{method: random_search, budget: {samples: true}}"),
+            "arms.more.budget.samples",
+        ),
+        (
+            with_arm(
+                "{method: random_search, estimator: {name: training, channels: true}, "
+                "budget: {samples: 3}}"
+            ),
+            "arms.more.estimator.channels",
+        ),
+    ],
+)
+def test_true_and_false_are_no_numbers(text: str, path: str) -> None:
+    # Python takes them for 1 and 0, and YAML takes yes, no, on and off for them.
+    where, message = only_fault(text)
+    assert where == path
+    assert re.fullmatch(r"must be a number, not true or false \(given: .*(True|False).*\)", message)
+
+
+def test_where_a_parameter_is_true_or_false_it_may_be_so(add_entry: Callable[..., None]) -> None:
+    add_entry(
+        "orchestrator.tasks",
+        "switched",
+        '''
+        """A data set with a switch."""
+
+
+        def load(root, *, mirrored: bool = False, sizes: dict[str, float] = {}):
+            raise NotImplementedError
+        ''',
+    )
+    text = SMALL.replace("task: digits", "task: {name: switched, mirrored: true}")
+    assert parse_plan(text).task[0].params["mirrored"] is True
+    path, message = only_fault(text.replace("mirrored: true", "sizes: {a: 1, b: true}"))
+    assert path == "task.0.sizes"
+    assert "given: {'a': 1, 'b': True}" in message
+
+
 def test_a_parameter_that_a_space_itself_refuses_is_named() -> None:
     path, message = only_fault(with_arm("{method: darts, space: {name: darts, nodes: 0}}"))
     assert path == "arms.more.space"
