@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -20,10 +21,11 @@ def reference_faults(raw: dict[str, Any]) -> Iterator[tuple[str, str]]:
     arms = raw.get("arms")
     if not isinstance(arms, dict):
         return
-    names = [str(name) for name in arms]
+    arms = {str(name): arm for name, arm in arms.items()}
+    names = list(arms)
     for name, arm in arms.items():
         path = f"arms.{name}.budget.same_as"
-        seen, other = [str(name)], _same_as(arm)
+        seen, other = [name], _same_as(arm)
         while other is not None:
             if other not in names:
                 yield path, f"no arm named {other!r}; {nearest(other, names)}"
@@ -70,7 +72,10 @@ def _causes(errors: Sequence[Any]) -> list[Any]:
 
 def _fault(error: Any) -> tuple[str, str]:
     kind = error["type"]
-    parts = [p if str(p).isprintable() else repr(p) for p in error["loc"] if p != "[key]"]
+    loc = error["loc"]
+    if loc[-1:] == ("[key]",):
+        loc = (*loc[:-2], str(error["input"]))
+    parts = [p if str(p).isprintable() else repr(p) for p in loc]
     # The tag of an arm's kind and the place of a single task are ours, not the user's.
     if len(parts) > 2 and parts[0] == "arms" and parts[2] in ("network", "method"):
         del parts[2]
@@ -84,9 +89,21 @@ def _fault(error: Any) -> tuple[str, str]:
         message = "missing"
     elif isinstance(error["input"], bool) and kind in _BOUNDS:
         message = f"must be a number, not true or false (given: {error['input']})"
+    elif kind == "string_type" and (read := _read_as(error["input"])):
+        message = f"YAML reads this as {read} and not as text: put it in quotes"
+        message += f" (given: {error['input']})"
     elif kind != "value_error":
         message = _PLAIN.get(kind, message) + f" (given: {error['input']!r:.60})"
     return ".".join(map(str, parts)), message
+
+
+def _read_as(value: Any) -> str | None:
+    """Return what YAML takes a word for that is not in quotes; None for what is no word."""
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, int | float):
+        return "a number"
+    return "a date" if isinstance(value, datetime.date) else None
 
 
 _BOUNDS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal", "multiple_of")
@@ -95,6 +112,8 @@ _PLAIN = {
     "dict_type": "must be a mapping, `key: value`",
     "model_type": "must be a mapping, `key: value`",
     "tuple_type": "must be a list, `[a, b]`",
+    "string_type": "must be text",
+    "invalid_key": "unknown key",
     "string_pattern_mismatch": "must begin with a letter or a digit and go on with letters, "
     "digits, `_`, `.` or `-`",
 }

@@ -633,6 +633,42 @@ def test_names_that_folders_and_commands_stumble_over_are_refused(name: str) -> 
         assert "letters" in message, "a pattern is no explanation"
 
 
+@pytest.mark.parametrize(
+    ("name", "path", "read"),
+    [
+        ("1", "arms.1", "a number"),
+        ("1.50", "arms.1.5", "a number"),
+        ("on", "arms.True", "true or false"),
+        ("2024-05-17", "arms.2024-05-17", "a date"),
+    ],
+)
+def test_a_name_of_an_arm_that_yaml_reads_as_something_else_is_to_be_quoted(
+    name: str, path: str, read: str
+) -> None:
+    where, message = only_fault(SMALL.replace("floor:", f"{name}:"))
+    assert where == path
+    assert f"YAML reads this as {read} and not as text: put it in quotes" in message
+    assert parse_plan(SMALL.replace("floor:", f"'{name}':")).arms[name]
+
+
+def test_a_reference_to_an_arm_that_is_named_by_a_number_is_to_be_quoted_too() -> None:
+    for other in ("1", "'1'"):
+        sampled = f"{{method: random_search, budget: {{same_as: {other}}}}}"
+        text = SMALL.replace("floor:", "1:") + f"  more: {sampled}\n" + "compare: {arm: 1}\n"
+        found = faults(text)
+        assert set(found) >= {"arms.1", "compare.arm"}
+        assert all("quotes" in found[path] for path in ("arms.1", "compare.arm"))
+
+
+def test_a_key_that_is_a_number_is_unknown() -> None:
+    for text, path in (
+        (SMALL + "1: 2\n", "1"),
+        (SMALL + "evaluate: {1: 2}\n", "evaluate.1"),
+        (with_arm("{method: darts, params: {1: 2}}"), "arms.more.params.1"),
+    ):
+        assert only_fault(text) == (path, "unknown key (given: 1)")
+
+
 def test_faults_of_one_task_are_not_followed_by_one_of_the_list() -> None:
     assert set(faults(SMALL.replace("digits", "digit"))) == {"task.0"}
     assert set(faults(SMALL + "evaluate: {seeds: [-1]}\n")) == {"evaluate.seeds.0"}
