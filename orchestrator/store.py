@@ -20,6 +20,7 @@ from orchestrator._files import Folder
 from orchestrator._schemas import IDENTITY, SCHEMAS
 from orchestrator.errors import StoreError
 from orchestrator.jobs import FINISHED
+from search_space.shelf import nearest
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -74,7 +75,7 @@ class Store:
             StoreError: no such table, or the store cannot be reached.
         """
         if table not in SCHEMAS:
-            raise StoreError(f"no table {table!r}; there are: {', '.join(SCHEMAS)}")
+            raise _no_table(table)
         try:
             names = [f"{table}/{name}" for name in self.folder.names(table)]
         except OSError as error:
@@ -93,7 +94,7 @@ class Store:
         """
         with duckdb.connect() as connection:
             for table in SCHEMAS:
-                if re.search(rf"\b{table}\b", query):
+                if re.search(rf"\b{table}\b", query, re.IGNORECASE):
                     connection.register(table, self.arrow(table))
             try:
                 found = connection.execute(query)
@@ -101,6 +102,8 @@ class Store:
                     raise StoreError("the query is empty")
                 return found.df()
             except duckdb.Error as error:
+                if missing := re.match(r"Catalog Error: Table with name (.+?) does", str(error)):
+                    raise _no_table(missing[1]) from None
                 reason = "; ".join(str(error).partition("\n\n")[0].splitlines())
                 raise StoreError(f"the query failed: {reason}") from None
 
@@ -162,6 +165,10 @@ class Store:
             message = f"left out a damaged part of the store: {path} ({reason})"
             warnings.warn(message, DamagedPartWarning, stacklevel=2)
             return None
+
+
+def _no_table(name: str) -> StoreError:
+    return StoreError(f"no table {name!r}; {nearest(name.lower(), SCHEMAS)}")
 
 
 def _distinct(rows: pa.Table, identity: list[str]) -> pa.Table:

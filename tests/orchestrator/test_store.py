@@ -320,6 +320,26 @@ def test_an_unknown_table_is_answered_with_all_names(store: Store) -> None:
     assert all(table in str(caught.value) for table in SCHEMAS)
 
 
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("job", "jobs"), ("metric", "metrics"), ('"genotype"', "genotypes"), ("MEMBER", "members")],
+)
+def test_a_query_of_a_misspelt_table_is_answered_with_the_nearest_and_all_names(
+    name: str, near: str, store: Store
+) -> None:
+    with pytest.raises(StoreError) as caught:
+        store.sql(f"select * from {name} where value = 3")
+    written = name.strip('"')
+    assert f"no table '{written}'; did you mean '{near}'" in str(caught.value)
+    assert all(table in str(caught.value) for table in SCHEMAS)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_query_may_write_tables_in_capitals(store: Store) -> None:
+    store.add("metrics", "part", [metric("a", 1, 0.5)])
+    assert store.sql("SELECT COUNT(*) AS n FROM METRICS")["n"].tolist() == [1]
+
+
 def test_a_query_joins_tables_by_their_names(store: Store) -> None:
     store.add("jobs", "a", [attempt("a", 0, "done", kind="search")])
     store.add("jobs", "b", [attempt("b", 0, "bug", kind="candidate")])
