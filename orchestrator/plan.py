@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import inspect
 import math
 import typing
@@ -62,7 +63,17 @@ def keyword_model(function: Any) -> type[pydantic.BaseModel]:
     return pydantic.create_model("Parameters", __base__=StrictParams, **fields)
 
 
-class Choice(StrictParams):
+def name_on(shelf: Shelf) -> pydantic.AfterValidator:
+    """Return the check of a field that it names an entry of a shelf, one that works."""
+
+    def check(name: str) -> str:
+        load_entry(shelf, name)
+        return name
+
+    return pydantic.AfterValidator(check)
+
+
+class Choice(StrictParams, abc.ABC):
     """An entry of a shelf: a bare name, or a mapping of ``name`` and the entry's parameters."""
 
     shelf: ClassVar[Shelf]
@@ -70,10 +81,15 @@ class Choice(StrictParams):
     name: str
     params: dict[str, Any] = pydantic.Field(default_factory=dict)
 
+    @staticmethod
+    @abc.abstractmethod
+    def parameters(entry: Any) -> type[pydantic.BaseModel]:
+        """Return the model of what an entry of the shelf can be given."""
+
     @classmethod
     def check(cls, name: str, params: dict[str, Any]) -> dict[str, Any]:
         """Return all parameters of the entry with their defaults filled in."""
-        raise NotImplementedError
+        return cls.parameters(cls.shelf.load(name)).model_validate(params).model_dump()
 
     @pydantic.model_validator(mode="wrap")
     @classmethod
@@ -103,9 +119,9 @@ class TaskChoice(Choice):
 
     shelf = TASKS
 
-    @classmethod
-    def check(cls, name: str, params: dict[str, Any]) -> dict[str, Any]:
-        return keyword_model(TASKS.load(name).load).model_validate(params).model_dump()
+    @staticmethod
+    def parameters(entry: Any) -> type[pydantic.BaseModel]:
+        return keyword_model(entry.load)
 
 
 class SpaceChoice(Choice):
@@ -113,11 +129,14 @@ class SpaceChoice(Choice):
 
     shelf = SPACES
 
+    @staticmethod
+    def parameters(entry: Any) -> type[pydantic.BaseModel]:
+        return keyword_model(entry.__init__)
+
     @classmethod
     def check(cls, name: str, params: dict[str, Any]) -> dict[str, Any]:
-        space = SPACES.load(name)
-        params = keyword_model(space.__init__).model_validate(params).model_dump()
-        space(**params)  # its own check of what goes together
+        params = super().check(name, params)
+        SPACES.load(name)(**params)  # its own check of what goes together
         return params
 
     def make(self) -> SearchSpace:
@@ -130,9 +149,9 @@ class EstimatorChoice(Choice):
 
     shelf = ESTIMATORS
 
-    @classmethod
-    def check(cls, name: str, params: dict[str, Any]) -> dict[str, Any]:
-        return ESTIMATORS.load(name).Params.model_validate(params).model_dump()
+    @staticmethod
+    def parameters(entry: Any) -> type[pydantic.BaseModel]:
+        return entry.Params
 
     def make(self) -> Estimator:
         """Return the estimator."""
@@ -178,20 +197,14 @@ class Resources(StrictParams):
 class NetworkArm(StrictParams):
     """A hand-designed baseline: nothing to search."""
 
-    network: str
+    network: Annotated[str, name_on(BASELINES)]
     resources: Resources | None = pydantic.Field(None, description="instead of the plan's")
-
-    @pydantic.field_validator("network")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        load_entry(BASELINES, value)
-        return value
 
 
 class MethodArm(StrictParams):
     """A search method on a search space; each seed is a search of its own."""
 
-    method: str
+    method: Annotated[str, name_on(METHODS)]
     space: SpaceChoice = pydantic.Field(default="darts", validate_default=True)
     params: pydantic.SerializeAsAny[StrictParams] = pydantic.Field(
         default={},
@@ -201,12 +214,6 @@ class MethodArm(StrictParams):
     estimator: EstimatorChoice | None = None
     budget: SearchBudget | None = None
     resources: Resources | None = pydantic.Field(None, description="instead of the plan's")
-
-    @pydantic.field_validator("method")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        load_entry(METHODS, value)
-        return value
 
     @pydantic.field_validator("params", mode="wrap")
     @classmethod
