@@ -1,4 +1,7 @@
-"""Fixtures of the orchestrator's tests: stores on a disk and on S3, plans, tasks, extra entries."""
+"""Fixtures of the orchestrator's tests: stores on a disk and on S3, tasks, extra entries, commands.
+
+What else tests share, such as small plans and rows, lies in ``tests/support``.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,23 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import torch
 from pyarrow import fs
 
-from orchestrator import statistics
+from command_runs import PLAN, Capture, Run
+from made_study import Made
+from orchestrator import session, statistics
+from orchestrator.__main__ import main
+from orchestrator.jobs import Job, Result
+from orchestrator.plan import parse_plan
 from orchestrator.results import ArmResult
+from orchestrator.store import Store
 from search_space.metric import R2, Metric
 from search_space.task import Output, Split, Task
+from study_world import ESTIMATOR, SAMPLER, World, made_up_result
 
 BUCKET = "results-of-tests"
 
@@ -135,3 +145,75 @@ def arm_result() -> ArmResultOf:
         return ArmResult(**{**values, **given})
 
     return make
+
+
+@pytest.fixture
+def made_up_entries(add_entry: Callable[..., None]) -> None:
+    """An estimator that costs nothing to ask, and a sampler that can be looked at."""
+    add_entry("searchers.estimators", "made_up", ESTIMATOR)
+    add_entry("searchers", "remembering", SAMPLER)
+
+
+@pytest.fixture
+def world(made_up_entries: None, small_task: MakeTask) -> Callable[..., World]:
+    """Factory of worlds: ``world(plan_text, outcome, higher_is_better=True)``."""
+
+    def make(
+        text: str,
+        outcome: Callable[[Job], Result] = made_up_result,
+        higher_is_better: bool = True,
+    ) -> World:
+        plan = parse_plan(textwrap.dedent(text))
+        tasks = {
+            choice.name: small_task(choice.name, seed, higher_is_better)
+            for seed, choice in enumerate(plan.task)
+        }
+        return World(plan, tasks, outcome)
+
+    return make
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> Run:
+    """Runs a command in a folder of its own: ``code, out, err = run("status")``.
+
+    Its store is ``tmp_path/results``. A command that would start Ray fails.
+    """
+
+    def connect(address: str | None) -> NoReturn:
+        pytest.fail("it started a cluster")
+
+    monkeypatch.setattr(session, "connect", connect)
+    monkeypatch.setenv("NAS_STORE", str(tmp_path / "results"))
+    monkeypatch.setenv("NAS_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        code = main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Callable[[str], str]:
+    """Writes a plan and returns its path."""
+
+    def write(text: str = PLAN, name: str = "plan.yaml") -> str:
+        (tmp_path / name).write_text(text, "utf-8")
+        return str(tmp_path / name)
+
+    return write
+
+
+@pytest.fixture
+def store(store_url: str) -> Store:
+    """A store that is not there yet, in a folder and in a bucket."""
+    return Store(store_url)
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Made:
+    """A study of three arms with no job yet."""
+    return Made(tmp_path / "results")
