@@ -141,8 +141,10 @@ class Trial(tune.Trainable):
 
     def _score(self) -> float | None:
         """The latest validation metric, for people who watch."""
-        rows = self._tables["metrics"]
-        return rows[-1]["value"] if rows else None
+        for row in reversed(self._tables["metrics"]):
+            if (row["split"], row["name"]) == ("valid", self._metric):
+                return row["value"]
+        return None
 
     def _final(self) -> dict[str, Any]:
         outcome: Outcome = self._program.outcome()

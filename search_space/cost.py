@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from search_space.supernet import MixedNetwork, Supernet, TextbookSupernet
 from search_space.task import Task
 
 
@@ -16,8 +17,7 @@ from search_space.task import Task
 class Cost:
     """Trainable parameters, and multiply-adds of one example's forward pass.
 
-    As the literature counts: without an auxiliary head and without the architecture parameters of
-    a supernet; convolutions and matrix products only.
+    As the literature counts: without an auxiliary head; convolutions and matrix products only.
     """
 
     parameters: int
@@ -26,13 +26,25 @@ class Cost:
 
 def cost(network: nn.Module, task: Task) -> Cost:
     """Count the cost of ``network`` on one input of ``task``. The network is left as it was."""
-    shadow = copy.deepcopy(network).to("meta").eval()
+    shadow = _textbook(network, task).to("meta").eval()
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
         shadow(torch.zeros(1, *task.shape, device="meta"))
     parameters = sum(
         p.numel()
         for name, p in network.named_parameters()
-        if p.requires_grad and not name.startswith(("auxiliary.", "architecture."))
+        if p.requires_grad and not name.startswith("auxiliary.")
     )
     return Cost(parameters, counter.get_total_flops() // 2)  # a multiply-add is two FLOPs
+
+
+def _textbook(network: nn.Module, task: Task) -> nn.Module:
+    """Return a copy; of a supernet its textbook form, so that the mathematics is what counts."""
+    if isinstance(network, Supernet):
+        with torch.device("meta"):
+            return TextbookSupernet(task, **network.shape)
+    if isinstance(network, MixedNetwork):
+        tables = {kind: network.get_buffer(kind) for kind in ("normal", "reduce")}
+        with torch.device("meta"):
+            return MixedNetwork(TextbookSupernet(task, **network.supernet.shape), tables)
+    return copy.deepcopy(network)

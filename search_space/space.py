@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import abc
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from torch import nn
+from torch import Tensor, nn
 
 from search_space.genotype import Cell, Genotype, GenotypeError
 from search_space.supernet import Supernet
@@ -54,12 +54,25 @@ class SearchSpace(abc.ABC):
     ) -> nn.Module:
         """Build the network of ``genotype`` for ``task``, ``channels`` wide and ``layers`` deep."""
 
-    def supernet(self, task: Task, *, channels: int, layers: int) -> Supernet:
-        """Build all architectures at once with shared weights, where the space allows it."""
+    def supernet(
+        self, task: Task, *, channels: int, layers: int, partial: int = 1, fast: bool = True
+    ) -> Supernet:
+        """Build all architectures at once with shared weights, where the space allows it.
+
+        Args:
+            task: gives the shapes.
+            channels, layers: width of the first cells and number of cells.
+            partial: one channel of so many goes through the operations (PC-DARTS).
+            fast: in the form that is the fastest on a CPU, where there is one; the same numbers.
+        """
         raise TypeError(f"the search space {self.name!r} has no supernet")
 
-    def discretise(self, supernet: Supernet) -> Genotype:
-        """Return the architecture that a supernet of this space has come to prefer."""
+    def discretise(self, weights: Mapping[str, Tensor]) -> Genotype:
+        """Return the architecture that weights ``[edges, operations]`` of each cell prefer."""
+        raise TypeError(f"the search space {self.name!r} has no supernet")
+
+    def continuous(self, weights: Mapping[str, Tensor]) -> Genotype:
+        """Return the genotype that stands for the supernet itself with its weights fixed."""
         raise TypeError(f"the search space {self.name!r} has no supernet")
 
     def cells(self, genotype: Genotype) -> dict[str, Cell]:
@@ -77,7 +90,7 @@ class SearchSpace(abc.ABC):
             GenotypeError: neither; or a genotype of another space.
         """
         genotype = Genotype.from_json(text)
-        self.encode(genotype)
+        self.check(genotype)
         return genotype
 
     def text(self, genotype: Genotype) -> str:

@@ -1,33 +1,106 @@
-"""The textbook supernet of DARTS: every operation on every edge, mixed by weights.
+"""Supernets: all networks of a cell space at once, mixed by weights that somebody else owns.
 
-Computed edge by edge as the paper's own code does it (Liu et al. 2019, equation 2; quark0/darts,
-model_search.py), for any set of operations. It is the oracle for faster ones.
+The textbook form computes every operation on every edge, as the paper's own code does it (Liu et
+al. 2019, equation 2; quark0/darts, model_search.py), for any set of operations. It is the oracle
+for the faster form in search_space/wave.py.
 """
 
 from __future__ import annotations
 
+import abc
+import functools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from search_space.genotype import Cell, Edge
 from search_space.heads import Head, Stem
+from search_space.mixture import Mixture, Mixtures, edges
 from search_space.network import STEM_MULTIPLIER, preprocessing, reductions
 from search_space.operations import OPERATIONS, normalisation
 from search_space.task import Task
 
-# Scale of the initial architecture parameters (quark0/darts, model_search.py).
-INITIAL_SCALE = 1e-3
 
+class Supernet(nn.Module, abc.ABC):
+    """All networks of a cell space with shared weights.
 
-def edges(nodes: int) -> list[tuple[int, int]]:
-    """List the edges of a cell as (node, source state), in the order of the architecture's rows."""
-    return [(node, source) for node in range(nodes) for source in range(node + 2)]
+    Args:
+        task: gives the shapes of inputs and outputs.
+        operations: names of operations, in the order of a mixture's columns.
+        nodes: number of nodes of a cell.
+        channels, layers: width of the first cells and number of cells.
+        partial: one channel of ``partial`` goes through the operations, the others go round them
+            (Xu et al.: PC-DARTS, ICLR 2020); 1: all go through. Must divide ``channels``.
+
+    ``kinds`` names the kind of each cell, "normal" or "reduce". ``forward`` takes inputs and a
+    mixture for each kind; without, all operations weigh the same. With ``checkpointing`` a fast
+    supernet keeps no maps between cells; the textbook's does not know it.
+    """
+
+    checkpointing = False
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        operations: Sequence[str],
+        nodes: int,
+        channels: int,
+        layers: int,
+        partial: int = 1,
+    ):
+        super().__init__()
+        if channels % partial:
+            raise ValueError(f"partial is {partial}; it must divide the {channels} channels")
+        self.operations = tuple(operations)
+        self.nodes, self.channels, self.partial = nodes, channels, partial
+        width = STEM_MULTIPLIER * channels
+        self.stem = Stem(task, width)
+        self.cells = nn.ModuleList()
+        self.kinds: list[str] = []
+        widths, reduced = (width, width), False
+        for layer in range(layers):
+            reduction = layer in reductions(layers)
+            channels *= 2 if reduction else 1
+            self.cells.append(self._cell(task, widths, channels, reduction, reduced))
+            self.kinds.append("reduce" if reduction else "normal")
+            widths, reduced = (widths[1], channels * nodes), reduction
+        self.head = Head(task, widths[1])
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        """The arguments that make another of the same shape, but for the task."""
+        return {
+            "operations": self.operations,
+            "nodes": self.nodes,
+            "channels": self.channels,
+            "layers": len(self.cells),
+            "partial": self.partial,
+        }
+
+    @abc.abstractmethod
+    def _cell(
+        self,
+        task: Task,
+        widths: tuple[int, int],
+        channels: int,
+        reduction: bool,
+        reduced: bool,
+    ) -> nn.Module:
+        """Make a cell that is ``channels`` wide and follows cells of ``widths``."""
+
+    def uniform(self) -> dict[str, Mixture]:
+        """Return mixtures that prefer nothing."""
+        rows, columns = len(edges(self.nodes)), len(self.operations)
+        like = next(self.parameters())
+        one = Mixture(like.new_full((rows, columns), 1.0 / columns))
+        return {"normal": one, "reduce": one}
 
 
 class MixedOperation(nn.Module):
-    """The weighted sum of all operations on one edge."""
+    """The weighted sum of operations on one edge."""
 
     def __init__(self, operations: Sequence[str], channels: int, stride: int, ndim: int):
         super().__init__()
@@ -39,8 +112,8 @@ class MixedOperation(nn.Module):
                 module = nn.Sequential(module, normalisation(ndim, channels, affine=False))
             self.operations.append(module)
 
-    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
-        return sum(w * module(x) for w, module in zip(weights, self.operations, strict=True))
+    def forward(self, x: Tensor, weights: Tensor, computed: Sequence[int]) -> Tensor | int:
+        return sum(weights[i] * self.operations[i](x) for i in computed)
 
 
 class MixedCell(nn.Module):
@@ -56,112 +129,97 @@ class MixedCell(nn.Module):
         reduction: bool,
         reduced: bool,
         ndim: int,
+        partial: int = 1,
     ):
         super().__init__()
-        self.nodes = nodes
+        self.nodes, self.partial = nodes, partial
+        self.inside = channels // partial
         self.first, self.second = preprocessing(*widths, channels, reduced, ndim, affine=False)
+        self.strides = [2 if reduction and source < 2 else 1 for _, source in edges(nodes)]
         self.edges = nn.ModuleList(
-            MixedOperation(operations, channels, 2 if reduction and source < 2 else 1, ndim)
-            for _, source in edges(nodes)
+            MixedOperation(operations, self.inside, stride, ndim) for stride in self.strides
         )
 
-    def forward(self, before: Tensor, last: Tensor, weights: Tensor) -> Tensor:
+    def forward(self, before: Tensor, last: Tensor, mixture: Mixture) -> Tensor:
         states = [self.first(before), self.second(last)]
         row = 0
         for _ in range(self.nodes):
-            mixed = [self.edges[row + j](state, weights[row + j]) for j, state in enumerate(states)]
+            mixed = [self._edge(row + j, state, mixture) for j, state in enumerate(states)]
             row += len(states)
-            states.append(torch.stack(mixed).sum(dim=0))
+            states.append(functools.reduce(torch.add, mixed))
         return torch.cat(states[2:], dim=1)
 
+    def _edge(self, row: int, state: Tensor, mixture: Mixture) -> Tensor:
+        inside = state[:, : self.inside]
+        computed = mixture.computed(row)
+        mixed = self.edges[row](inside, mixture.weights[row], computed)
+        if not isinstance(mixed, Tensor):
+            stride = self.strides[row]
+            part = (slice(None), slice(None), *[slice(None, None, stride)] * (state.dim() - 2))
+            mixed = torch.zeros_like(inside[part])
+        if self.partial == 1:
+            return mixed
+        around = go_round(state[:, self.inside :], self.strides[row])
+        if mixture.bypass is not None:
+            around = mixture.bypass[row] * around
+        return shuffle(torch.cat([mixed, around], dim=1), self.partial)
 
-class Supernet(nn.Module):
-    """All networks of a cell space at once, and one architecture parameter for each choice.
 
-    Args:
-        task: gives the shapes of inputs and outputs.
-        operations: names of operations, in the order of the architecture's columns.
-        nodes: number of nodes of a cell.
-        channels, layers: width of the first cells and number of cells.
+def go_round(x: Tensor, stride: int) -> Tensor:
+    """Bring channels ``[N, C, *spatial]`` that skip the operations to the operations' size.
 
-    ``architecture`` holds the parameters ``[edges, operations]`` of the "normal" and the "reduce"
-    cell. Their softmax mixes the operations unless ``forward`` is given other weights.
+    A 2x2 max pool where ``stride`` is 2, as in the code of PC-DARTS (yuhuixu1993/PC-DARTS).
     """
+    if stride == 1:
+        return x
+    pool = functional.max_pool1d if x.dim() == 3 else functional.max_pool2d
+    return pool(x, 2, ceil_mode=True)
 
-    def __init__(
-        self, task: Task, *, operations: Sequence[str], nodes: int, channels: int, layers: int
-    ):
-        super().__init__()
-        self.operations = tuple(operations)
-        self.nodes = nodes
-        ndim = len(task.spatial)
-        rows = len(edges(nodes))
-        self.architecture = nn.ParameterDict(
-            {
-                cell: nn.Parameter(INITIAL_SCALE * torch.randn(rows, len(self.operations)))
-                for cell in ("normal", "reduce")
-            }
+
+def shuffle(x: Tensor, groups: int) -> Tensor:
+    """Deal the channels of ``[N, C, *spatial]`` out, so that each of ``groups`` goes everywhere."""
+    return x.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
+
+
+class TextbookSupernet(Supernet):
+    """The supernet computed edge by edge, operation by operation."""
+
+    def _cell(
+        self,
+        task: Task,
+        widths: tuple[int, int],
+        channels: int,
+        reduction: bool,
+        reduced: bool,
+    ) -> MixedCell:
+        return MixedCell(
+            self.operations,
+            self.nodes,
+            widths,
+            channels,
+            reduction=reduction,
+            reduced=reduced,
+            ndim=len(task.spatial),
+            partial=self.partial,
         )
-        width = STEM_MULTIPLIER * channels
-        self.stem = Stem(task, width)
-        self.cells = nn.ModuleList()
-        self.kinds: list[str] = []
-        widths, reduced = (width, width), False
-        for layer in range(layers):
-            reduction = layer in reductions(layers)
-            channels *= 2 if reduction else 1
-            self.cells.append(
-                MixedCell(
-                    self.operations,
-                    nodes,
-                    widths,
-                    channels,
-                    reduction=reduction,
-                    reduced=reduced,
-                    ndim=ndim,
-                )
-            )
-            self.kinds.append("reduce" if reduction else "normal")
-            widths, reduced = (widths[1], channels * nodes), reduction
-        self.head = Head(task, widths[1])
 
-    def mixture(self) -> dict[str, Tensor]:
-        """Return the weights ``[edges, operations]`` of each cell; rows sum to one."""
-        return {cell: alpha.softmax(dim=-1) for cell, alpha in self.architecture.items()}
-
-    def forward(self, x: Tensor, mixture: Mapping[str, Tensor] | None = None) -> Tensor:
-        weights = self.mixture() if mixture is None else mixture
+    def forward(self, x: Tensor, mixtures: Mixtures | None = None) -> Tensor:
+        mixtures = self.uniform() if mixtures is None else mixtures
         before = last = self.stem(x)
         for kind, cell in zip(self.kinds, self.cells, strict=True):
-            before, last = last, cell(before, last, weights[kind])
+            before, last = last, cell(before, last, mixtures[kind])
         return self.head(last)
 
-    def architecture_parameters(self) -> list[nn.Parameter]:
-        """The architecture parameters, "normal" first."""
-        return list(self.architecture.parameters())
 
-    def weight_parameters(self) -> list[nn.Parameter]:
-        """All other parameters."""
-        return [p for name, p in self.named_parameters() if not name.startswith("architecture.")]
+class MixedNetwork(nn.Module):
+    """A supernet whose weights of operations are fixed ``[edges, operations]`` for each kind."""
 
-    def derive(self, mixture: Mapping[str, Tensor] | None = None) -> dict[str, Cell]:
-        """Return the discrete cells: for each node the two strongest edges.
+    def __init__(self, supernet: Supernet, weights: Mapping[str, Tensor]):
+        super().__init__()
+        self.supernet = supernet
+        for kind, table in weights.items():
+            self.register_buffer(kind, table.clone())
 
-        The strength of an edge is the largest weight of an operation other than ``none``
-        (section 2.4); equal strengths go to the earlier edge and the earlier operation.
-        """
-        weights = self.mixture() if mixture is None else mixture
-        return {kind: self._derive(table.detach().cpu()) for kind, table in weights.items()}
-
-    def _derive(self, table: Tensor) -> Cell:
-        allowed = [i for i, name in enumerate(self.operations) if name != "none"]
-        strengths, best = table[:, allowed].max(dim=1)
-        nodes, row = [], 0
-        for node in range(self.nodes):
-            sources = range(node + 2)
-            ranked = sorted(sources, key=lambda j, r=row: (-float(strengths[r + j]), j))  # type: ignore[misc]
-            nodes.append(
-                tuple(Edge(self.operations[allowed[int(best[row + j])]], j) for j in ranked[:2])
-            )
-            row += len(sources)
-        return Cell(tuple(nodes), tuple(range(2, self.nodes + 2)))
+    def forward(self, x: Tensor) -> Tensor:
+        kinds = set(self.supernet.kinds)
+        return self.supernet(x, {kind: Mixture(self.get_buffer(kind)) for kind in kinds})

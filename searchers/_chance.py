@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from types import TracebackType
 from typing import Any
 
@@ -56,3 +57,9 @@ class Chance:
         torch.set_rng_state(states[0])
         if self.cuda is not None and len(states) > 1:
             torch.cuda.set_rng_state(states[1], self.cuda)
+
+
+def stream(seed: int, name: str) -> torch.Generator:
+    """Return a generator of its own for one use of chance, so that no use shifts another's."""
+    digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))

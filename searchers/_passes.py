@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from search_space.task import Split, Task
+from search_space.task import DataError, Split, Task
 
 # Examples in a batch of an evaluation, which keeps no activations for a backward pass.
 EVALUATION_BATCH = 256
@@ -60,6 +61,22 @@ class Pass:
         self.order, self.position = state["order"], state["position"]
 
 
+def halves(task: Task, portion: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw which training examples are for the weights, a ``portion``, and which for the rest.
+
+    Raises:
+        DataError: a half would be empty.
+    """
+    rows = torch.randperm(len(task.train), generator=generator)
+    cut = int(portion * len(rows))
+    if not 0 < cut < len(rows):
+        raise DataError(
+            f"{task.name}: train_portion {portion} of {len(rows)} training examples leaves {cut} "
+            f"for the weights and {len(rows) - cut} for the architecture; each needs one at least"
+        )
+    return rows[:cut], rows[cut:]
+
+
 class Evaluation:
     """The outputs of a network on a whole split, gathered batch by batch."""
 
@@ -72,16 +89,31 @@ class Evaluation:
         """Whether every example has gone through the network."""
         return len(self.outputs) * EVALUATION_BATCH >= len(self.split)
 
+    @property
+    def share(self) -> float:
+        """Share of the examples that have gone through the network."""
+        return min(1.0, len(self.outputs) * EVALUATION_BATCH / len(self.split))
+
+    @property
+    def next_rows(self) -> int:
+        """How many examples the next batch has."""
+        return len(self._rows(len(self.outputs)))
+
     def restart(self) -> None:
         """Forget the outputs."""
         self.outputs = []
 
-    def advance(self, network: nn.Module) -> None:
-        """Put the next batch through ``network`` in evaluation mode."""
+    def advance(
+        self, network: nn.Module, forward: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
+        """Put the next batch through ``network`` in evaluation mode, or through ``forward``.
+
+        ``forward`` is some other way to call the network.
+        """
         network.eval()
         inputs, _ = self.task.batch(self.split, self._rows(len(self.outputs)))
         with torch.no_grad():
-            self.outputs.append(network(inputs).cpu())
+            self.outputs.append((forward or network)(inputs).cpu())
         network.train()
 
     def results(self) -> tuple[float, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import pydantic
 import torch
@@ -13,12 +13,10 @@ from torch import Tensor, nn
 from search_space.cost import cost
 from search_space.network import CellNetwork
 from search_space.task import Task
-from searchers._base import Deadline, Measurement, Outcome, Program, Report, StrictParams
+from searchers._base import Outcome, Report, StrictParams
 from searchers._chance import Chance
+from searchers._epochs import PASSES_OF_A_STEP, EpochProgram
 from searchers._passes import Evaluation, Pass
-
-# A backward pass costs about two forward passes (gradients of weights and of activations).
-PASSES_OF_A_STEP = 3
 
 
 class TrainingParams(StrictParams):
@@ -31,7 +29,12 @@ class TrainingParams(StrictParams):
     weight_decay: float = pydantic.Field(3e-4, ge=0)
     warmup: float = pydantic.Field(0.1, ge=0, lt=1, description="share of the steps")
     clip: float = pydantic.Field(5.0, gt=0, description="largest norm of the gradient")
-    drop_path: float = pydantic.Field(0.0, ge=0, lt=1, description="reached at the last epoch")
+    drop_path: float = pydantic.Field(
+        0.0, ge=0, lt=1, description="in the first epoch 0, rising in a line to this after the last"
+    )
+    precision: Literal["float32", "bfloat16"] = pydantic.Field(
+        "float32", description="of the forward pass while training"
+    )
     auxiliary: float = pydantic.Field(0.4, ge=0, description="weight of an auxiliary head's loss")
 
 
@@ -49,10 +52,9 @@ def planned_compute(multiply_adds: int, task: Task, params: TrainingParams) -> f
     return float(multiply_adds) * an_epoch * params.epochs
 
 
-class Training(Program):
+class Training(EpochProgram):
     """Train a network and measure it on the validation split after every epoch.
 
-    The last epoch's validation metric is the score: nothing is chosen by looking at the curve.
     Where the task comes with a test split, that is scored once, at the end.
 
     Args:
@@ -94,10 +96,7 @@ class Training(Program):
             weight_decay=params.weight_decay,
             nesterov=params.momentum > 0,
         )
-        self.epoch = 0
-        self.loss = torch.zeros((), device=device)
-        self.score = float("nan")
-        self.diverged = False
+        self._begin(device)
 
     @property
     def progress(self) -> float:
@@ -112,25 +111,14 @@ class Training(Program):
             / (self.params.epochs)
         )
 
-    def step(self) -> Report:
-        deadline = Deadline()
-        first = True
-        while first or not (deadline.over or self.done):
-            first = False
-            if self.epoch == self.params.epochs:
-                if self.test is not None:
-                    self.test.advance(self.network)
-                    if self.test.finished:
-                        return self._report(self._also_of_test(self.test))
-            elif not self.batches.finished:
-                self._train(self.batches.next())
-            else:
-                self.valid.advance(self.network)
-                if self.valid.finished:
-                    return self._end_epoch()
-        if not torch.isfinite(self.loss):
-            self.diverged = True
-        return Report()
+    def _advance(self) -> Report | None:
+        if self.epoch < self.params.epochs:
+            return self._advance_epoch()
+        if self.test is not None:
+            self.test.advance(self.network)
+            if self.test.finished:
+                return self._report(self._also_of_test(self.test))
+        return None
 
     def outcome(self) -> Outcome:
         test = None
@@ -152,13 +140,8 @@ class Training(Program):
             "optimizer": self.optimizer.state_dict(),
             "chance": self.chance.state_dict(),
             "generator": self.generator.get_state(),
-            "batches": self.batches.state_dict(),
-            "valid": self.valid.state_dict(),
             "test": None if self.test is None else self.test.state_dict(),
-            "epoch": self.epoch,
-            "loss": self.loss,
-            "score": self.score,
-            "diverged": self.diverged,
+            **self._record(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -166,14 +149,11 @@ class Training(Program):
         self.optimizer.load_state_dict(state["optimizer"])
         self.chance.load_state_dict(state["chance"])
         self.generator.set_state(state["generator"].cpu())
-        self.batches.load_state_dict(state["batches"])
-        self.valid.load_state_dict(state["valid"])
         if self.test is not None:
             self.test.load_state_dict(state["test"])
-        self.epoch, self.score = state["epoch"], state["score"]
-        self.loss, self.diverged = state["loss"].to(self.device), state["diverged"]
+        self._load_record(state)
 
-    def _train(self, rows: Tensor) -> None:
+    def _train(self, rows: Tensor) -> Tensor:
         done = self.epoch + (self.batches.position - 0.5) / self.batches.length
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.params, done / self.params.epochs)
@@ -181,13 +161,14 @@ class Training(Program):
             self.network.drop_path = self.params.drop_path * self.epoch / self.params.epochs
         rows = rows.to(self.device)
         inputs, targets = self.task.batch(self.task.train, rows, self.generator)
-        with self.chance:
+        mixed = self.params.precision == "bfloat16"
+        with self.chance, torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
             loss = self._loss(self.network(inputs), targets)
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.params.clip)
         self.optimizer.step()
-        self.loss += loss.detach()
+        return loss.detach()
 
     def _loss(self, outputs: Tensor | tuple[Tensor, Tensor], targets: Tensor) -> Tensor:
         if isinstance(outputs, Tensor):
@@ -197,30 +178,9 @@ class Training(Program):
             auxiliary, targets
         )
 
-    def _end_epoch(self) -> Report:
-        train_loss = float(self.loss) / self.batches.length
-        if not math.isfinite(train_loss):
-            # As in a shorter step, which would have seen it in the middle of the epoch.
-            self.diverged = True
-            return Report()
-        found = self.valid.measured()
-        self.score = found[self.task.metric.name]
-        self.epoch += 1
-        self.diverged = not math.isfinite(found["loss"])
-        rows = [("train", "loss", train_loss)]
-        rows += [("valid", name, value) for name, value in found.items()]
-        self.batches.restart()
-        self.valid.restart()
-        self.loss.zero_()
-        return self._report(rows)
-
     def _also_of_test(self, test: Evaluation) -> list[tuple[str, str, float]]:
         """Return the further metrics on the test split; the metric itself is in the outcome."""
         if not self.task.output.also:
             return []
         found = test.measured()
         return [("test", metric.name, found[metric.name]) for metric in self.task.output.also]
-
-    def _report(self, rows: list[tuple[str, str, float]]) -> Report:
-        step = self.epoch * self.batches.length
-        return Report(tuple(Measurement(step, self.epoch, *row) for row in rows))

@@ -7,21 +7,26 @@ operation of the paper, ``none``, exists in the supernet only.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from search_space.genotype import Cell, Edge, Genotype, GenotypeError, parse_cells, print_cells
+from search_space.mixture import derive, edges
 from search_space.network import CellNetwork
 from search_space.operations import OPERATIONS
 from search_space.shelf import nearest
 from search_space.space import SearchSpace
-from search_space.supernet import Supernet
+from search_space.stacking import faster
+from search_space.supernet import MixedNetwork, Supernet, TextbookSupernet
 from search_space.task import Task
 
 _CELLS = ("normal", "reduce")
+_MIXTURE = "mixture"  # key of a genotype that stands for the supernet itself
+_DECIMALS = 6  # of its weights: more than float32 tells apart after a search
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,8 @@ class Darts(SearchSpace):
         return self.genotype(cells)
 
     def encode(self, genotype: Genotype) -> tuple[int, ...]:
+        if _MIXTURE in genotype.data:
+            raise GenotypeError("a mixture of operations is not a sequence of decisions")
         decisions: list[int] = []
         for name, cell in self.cells(genotype).items():
             if len(cell.nodes) != self.nodes:
@@ -92,9 +99,9 @@ class Darts(SearchSpace):
                     f"concat of the {name} cell is {list(cell.concat)}; in this space all nodes "
                     f"are concatenated: {list(range(2, self.nodes + 2))}"
                 )
-            for node, edges in enumerate(cell.nodes):
-                edges = tuple(sorted(edges, key=lambda edge: edge.source))
-                sources = tuple(edge.source for edge in edges)
+            for node, inputs in enumerate(cell.nodes):
+                inputs = tuple(sorted(inputs, key=lambda edge: edge.source))
+                sources = tuple(edge.source for edge in inputs)
                 pairs = list(combinations(range(node + 2), 2))
                 if sources not in pairs:
                     raise GenotypeError(
@@ -102,7 +109,7 @@ class Darts(SearchSpace):
                         f"allowed: two different ones of 0 to {node + 1}"
                     )
                 decisions.append(pairs.index(sources))
-                decisions += [self._operation(edge.operation, name) for edge in edges]
+                decisions += [self._operation(edge.operation, name) for edge in inputs]
         return tuple(decisions)
 
     def size(self) -> int:
@@ -125,9 +132,15 @@ class Darts(SearchSpace):
         return Genotype.of(self.name, {name: cells[name].to_data() for name in _CELLS})
 
     def cells(self, genotype: Genotype) -> dict[str, Cell]:
-        """Return the "normal" and the "reduce" cell of a genotype. Raises GenotypeError."""
+        """Return the "normal" and the "reduce" cell of a genotype. Raises GenotypeError.
+
+        Of a continuous one the cells that its weights prefer.
+        """
         self._own(genotype)
         data = genotype.data
+        if _MIXTURE in data:
+            weights = self._weights(genotype)
+            return {name: derive(self.operations, self.nodes, weights[name]) for name in _CELLS}
         if set(data) != set(_CELLS):
             raise GenotypeError(f"a genotype of this space has the cells {list(_CELLS)}")
         return {name: Cell.from_data(data[name]) for name in _CELLS}
@@ -141,18 +154,61 @@ class Darts(SearchSpace):
         layers: int,
         auxiliary: bool = False,
     ) -> nn.Module:
+        if _MIXTURE in genotype.data:
+            supernet = self.supernet(task, channels=channels, layers=layers)
+            return MixedNetwork(supernet, self._weights(genotype))
         self.encode(genotype)
         cells = self.cells(genotype)
         return CellNetwork(cells, task, channels=channels, layers=layers, auxiliary=auxiliary)
 
-    def supernet(self, task: Task, *, channels: int, layers: int) -> Supernet:
-        return Supernet(
-            task, operations=self.operations, nodes=self.nodes, channels=channels, layers=layers
+    def supernet(
+        self, task: Task, *, channels: int, layers: int, partial: int = 1, fast: bool = True
+    ) -> Supernet:
+        textbook = TextbookSupernet(
+            task,
+            operations=self.operations,
+            nodes=self.nodes,
+            channels=channels,
+            layers=layers,
+            partial=partial,
         )
+        return faster(textbook, task) if fast else textbook
 
-    def discretise(self, supernet: Supernet) -> Genotype:
+    def discretise(self, weights: Mapping[str, Tensor]) -> Genotype:
+        cells = {name: derive(self.operations, self.nodes, weights[name]) for name in _CELLS}
         # By decisions: edges in the order of their sources, so that one architecture has one key.
-        return self.decode(self.encode(self.genotype(supernet.derive())))
+        return self.decode(self.encode(self.genotype(cells)))
+
+    def continuous(self, weights: Mapping[str, Tensor]) -> Genotype:
+        tables = {
+            name: [[round(w, _DECIMALS) for w in row] for row in weights[name].tolist()]
+            for name in _CELLS
+        }
+        return Genotype.of(self.name, {_MIXTURE: tables})
+
+    def check(self, genotype: Genotype) -> None:
+        self._own(genotype)
+        if _MIXTURE in genotype.data:
+            self._weights(genotype)
+        else:
+            self.encode(genotype)
+
+    def _weights(self, genotype: Genotype) -> dict[str, Tensor]:
+        """Return the weights of a continuous genotype. Raises GenotypeError."""
+        self._own(genotype)
+        wanted = (len(edges(self.nodes)), len(self.operations))
+        try:
+            data = genotype.data[_MIXTURE]
+            tables = {name: torch.tensor(data[name], dtype=torch.float32) for name in _CELLS}
+        except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+            raise GenotypeError(f"a mixture needs a table for each of {list(_CELLS)}") from error
+        for name, table in tables.items():
+            if tuple(table.shape) != wanted or not torch.isfinite(table).all():
+                raise GenotypeError(
+                    f"the mixture of the {name} cell is {list(table.shape)}; it must hold "
+                    f"{wanted[0]} edges of {wanted[1]} finite weights"
+                )
+        return tables
 
     def _operation(self, name: str, cell: str) -> int:
         if name not in self.choices:

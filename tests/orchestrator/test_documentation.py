@@ -10,6 +10,7 @@ from orchestrator.plan import Evaluate, Plan, parse_plan, read_plan
 from searchers import METHODS
 
 ROOT = Path(__file__).resolve().parents[2]
+PAGES = ["README.md", "docs/plans.md", "docs/darts.md"]
 
 
 def yaml_blocks(name):
@@ -21,7 +22,7 @@ def test_a_shipped_plan_is_valid_and_named_like_its_file(path):
     assert read_plan(path).name == path.stem
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/plans.md"])
+@pytest.mark.parametrize("name", PAGES)
 def test_plans_shown_in_the_documentation_are_valid(name):
     blocks = yaml_blocks(name)
     assert blocks
@@ -29,9 +30,12 @@ def test_plans_shown_in_the_documentation_are_valid(name):
         parse_plan(block, name)
 
 
-@pytest.mark.parametrize("model", [Plan, Evaluate, METHODS.load("darts").Params])
-def test_every_key_is_explained(model):
-    text = (ROOT / "docs" / "plans.md").read_text("utf-8")
+@pytest.mark.parametrize(
+    ("model", "page"),
+    [(Plan, "plans"), (Evaluate, "plans"), (METHODS.load("darts").Params, "darts")],
+)
+def test_every_key_is_explained(model, page):
+    text = (ROOT / "docs" / f"{page}.md").read_text("utf-8")
     keys = {field.alias or name for name, field in model.model_fields.items()}
     assert {key for key in keys if not re.search(rf"\b{key}\b", text)} == set()
 
@@ -41,7 +45,7 @@ def test_every_command_stands_in_the_readme():
     assert {name for name in cli.commands if name not in text} == set()
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/plans.md"])
+@pytest.mark.parametrize("name", PAGES)
 def test_links_to_files_lead_somewhere(name):
     text = (ROOT / name).read_text("utf-8")
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]

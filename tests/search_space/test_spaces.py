@@ -192,7 +192,10 @@ def test_a_supernet_finds_an_architecture_of_its_own_space_or_is_refused_by_name
         with pytest.raises(TypeError, match=space.name):
             space.supernet(task, channels=4, layers=3)
     else:
-        space.check(space.discretise(space.supernet(task, channels=4, layers=3)))
+        mixtures = space.supernet(task, channels=4, layers=3).uniform()
+        weights = {kind: mixture.weights for kind, mixture in mixtures.items()}
+        space.check(space.discretise(weights))
+        space.check(space.continuous(weights))
 
 
 def test_the_size_is_the_number_of_sequences_of_a_tiny_space() -> None:

@@ -15,9 +15,10 @@ from torch.nn import functional
 
 from orchestrator.tasks.digits import load as load_digits
 from search_space.augmentation import Mirror, Shift
+from search_space.mixture import Mixture
 from search_space.space import SearchSpace
 from search_space.spaces import SPACES
-from search_space.task import Scale, Task
+from search_space.task import DataError, Scale, Task
 from searchers._unrolled import ArchitectureGradient, Unrolling
 from searchers.darts import Darts
 
@@ -30,7 +31,9 @@ def small_space() -> SearchSpace:
 
 
 def search(task: Task, *, seed: int = 0, space: SearchSpace | None = None, **params: Any) -> Darts:
-    chosen = Darts.Params(**{"channels": 2, "layers": 3, "epochs": 2, "batch_size": 4, **params})
+    """Return a small search by the paper's recipe."""
+    small = {"channels": 2, "layers": 3, "epochs": 2, "batch_size": 4, "watchdog": False}
+    chosen = Darts.Params(**{**Darts.PAPER, **small, **params})
     return Darts(space or small_space(), task.without_test(), chosen, seed=seed, device=CPU)
 
 
@@ -42,15 +45,15 @@ class TestThePapersNumbers:
     """Liu et al. 2019, section A.1; quark0/darts, train_search.py, where the paper is silent."""
 
     def test_the_network_has_8_cells_of_16_initial_channels(self) -> None:
-        params = Darts.Params()
+        params = Darts.Params(**Darts.PAPER)
         assert (params.layers, params.channels) == (8, 16)
 
     def test_50_epochs_in_batches_of_64_on_half_of_the_training_data(self) -> None:
-        params = Darts.Params()
+        params = Darts.Params(**Darts.PAPER)
         assert (params.epochs, params.batch_size, params.train_portion) == (50, 64, 0.5)
 
     def test_weights_by_sgd_from_0_025_with_momentum_0_9_and_decay_3e_4(self) -> None:
-        params = Darts.Params()
+        params = Darts.Params(**Darts.PAPER)
         assert (params.learning_rate, params.momentum, params.weight_decay) == (0.025, 0.9, 3e-4)
         assert (params.learning_rate_min, params.clip) == (0.001, 5.0)  # train_search.py
 
@@ -58,13 +61,29 @@ class TestThePapersNumbers:
         self, make_task
     ) -> None:
         program = search(make_task((1, 4, 4)))
-        (group,) = program.architecture_optimizer.param_groups
-        assert isinstance(program.architecture_optimizer, torch.optim.Adam)
+        optimizer = program.alternation.architecture_optimizer
+        (group,) = optimizer.param_groups
+        assert isinstance(optimizer, torch.optim.Adam)
         assert (group["lr"], group["betas"], group["weight_decay"]) == (3e-4, (0.5, 0.999), 1e-3)
         assert [tuple(alpha.shape) for alpha in group["params"]] == [(5, 3), (5, 3)]
 
     def test_first_order_unless_the_second_is_asked_for(self) -> None:
-        assert Darts.Params().order == 1
+        params = Darts.Params()
+        assert (params.order, params.second_order) == (1, "finite_difference")
+        assert params.gradient == "first"
+        assert Darts.Params(order=2).gradient == "finite_difference"
+        assert Darts.Params(order=2, second_order="exact").gradient == "exact"
+
+    def test_plain_unless_something_is_chosen(self) -> None:
+        params = Darts.Params()
+        assert (params.relaxation.name, params.penalty, params.partial) == ("softmax", None, 1)
+        assert params.warmup == 0
+
+    def test_a_search_by_them_uses_them_as_they_are(self, make_task) -> None:
+        given = Darts.Params(**Darts.PAPER)
+        program = Darts(small_space(), make_task((1, 4, 4)), given, seed=0, device=CPU)
+        assert program.params == given
+        assert program.rate == 0.025
 
 
 class TestHalves:
@@ -74,14 +93,19 @@ class TestHalves:
         self, make_task, n: int, portion: float
     ) -> None:
         program = search(make_task((1, 4, 4), n=n), train_portion=portion)
-        weights = program.weight_batches.rows.tolist()
+        weights = program.batches.rows.tolist()
         architecture = program.architecture_batches.rows.tolist()
         assert len(weights) == int(portion * n)
         assert sorted(weights + architecture) == list(range(n))
 
+    @pytest.mark.parametrize(("n", "portion"), [(4, 0.1), (1, 0.5)])
+    def test_that_would_be_empty_are_refused(self, make_task, n: int, portion: float) -> None:
+        with pytest.raises(DataError, match=f"{portion} of {n} training examples leaves 0"):
+            search(with_train(make_task((1, 4, 4)), n), train_portion=portion)
+
     def test_are_drawn_by_the_seed(self, make_task) -> None:
         task = make_task((1, 4, 4), n=32)
-        first, again, other = (search(task, seed=seed).weight_batches.rows for seed in (1, 1, 2))
+        first, again, other = (search(task, seed=seed).batches.rows for seed in (1, 1, 2))
         assert torch.equal(first, again)
         assert set(first.tolist()) != set(other.tolist())
         assert set(first.tolist()) != set(range(16))
@@ -91,9 +115,9 @@ class TestHalves:
     ) -> None:
         task, batches = recorded(make_task((1, 4, 4), n=20))
         program = search(task)
-        program.network.double()
+        in_double(program)
         drive(program)
-        weights = set(program.weight_batches.rows.tolist())
+        weights = set(program.batches.rows.tolist())
         given = [weights.issuperset(rows) for rows, _, _ in batches]
         for (rows, _, _), is_weights in zip(batches, given, strict=True):
             assert is_weights or weights.isdisjoint(rows)
@@ -106,14 +130,26 @@ class TestHalves:
         assert seen[1] == sorted(2 * list(set(range(20)) - weights))
 
 
-@pytest.mark.parametrize("order", [1, 2])
+def in_double(program: Darts) -> None:
+    program.network.double()
+    program.architecture.double()
+
+
+ORDERS = (
+    {"order": 1},
+    {"order": 2},
+    {"order": 2, "second_order": "exact"},
+)
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=lambda order: "-".join(map(str, order.values())))
 @pytest.mark.parametrize(
     ("scale", "momentum"),
     [(0.1, 0.9), (0.1, 0.0), (1000.0, 0.9)],
     ids=["plain", "without momentum", "clipped"],
 )
 def test_a_search_is_algorithm_1_written_by_hand(
-    make_task, recorded, drive, order: int, scale: float, momentum: float
+    make_task, recorded, drive, order: dict[str, Any], scale: float, momentum: float
 ) -> None:
     """Two epochs of two steps in float64: first the architecture, by Adam, then the weights."""
     task = make_task((2, 4, 5), "regression", n=16)
@@ -122,15 +158,19 @@ def test_a_search_is_algorithm_1_written_by_hand(
         task.train, targets=scale * task.target_scale.apply(task.train.targets)
     )
     task, batches = recorded(dataclasses.replace(task, train=train, target_scale=Scale()))
-    program = search(task, order=order, momentum=momentum)
-    program.network.double()
+    program = search(task, momentum=momentum, **order)
+    in_double(program)
     network = copy.deepcopy(program.network)
-    own = set(program.weight_batches.rows.tolist())
+    alphas = [program.architecture.alpha[kind].detach().clone() for kind in ("normal", "reduce")]
+    own = set(program.batches.rows.tolist())
     trace = drive(program)
 
-    alphas, weights = network.architecture_parameters(), network.weight_parameters()
-    names = [f"architecture.{name}" for name in network.architecture]
-    oracle = ArchitectureGradient(network, names, functional.mse_loss)
+    def mixtures() -> tuple[dict[str, Mixture], list[torch.Tensor]]:
+        theta = [alpha.softmax(dim=1).detach().requires_grad_() for alpha in alphas]
+        return dict(zip(("normal", "reduce"), map(Mixture, theta), strict=True)), theta
+
+    weights = list(network.parameters())
+    oracle = ArchitectureGradient(network, functional.mse_loss)
     velocities = [torch.zeros_like(w) for w in weights]
     first, second = ([torch.zeros_like(a) for a in alphas] for _ in range(2))
     lengths, losses = [], []
@@ -140,19 +180,27 @@ def test_a_search_is_algorithm_1_written_by_hand(
         (fit,) = [(x, y) for rows, x, y in pair if own.issuperset(rows)]
         (judge,) = [(x, y) for rows, x, y in pair if own.isdisjoint(rows)]
         rate = 0.025 if t <= 2 else 0.001 + 0.024 * (1 + math.cos(math.pi / 2)) / 2
-        if order == 1:
-            loss = functional.mse_loss(network(judge[0]), judge[1])
-            gradients = torch.autograd.grad(loss, alphas)
+        mixed, theta = mixtures()
+        if order["order"] == 1:
+            loss = functional.mse_loss(network(judge[0], mixed), judge[1])
+            gradients = torch.autograd.grad(loss, theta)
         else:
             unrolling = Unrolling(rate, momentum, 3e-4, velocities)
-            gradients = oracle.second_order(fit, judge, unrolling)
+            gradients = oracle.second_order(
+                fit, judge, mixed, theta, unrolling, exact="second_order" in order
+            )
+        # The derivative of a softmax s: diag(s) - s s^T.
+        gradients = [
+            s * (g - (s * g).sum(dim=1, keepdim=True))
+            for s, g in zip((t.detach() for t in theta), gradients, strict=True)
+        ]
         with torch.no_grad():
             for a, g, m, v in zip(alphas, gradients, first, second, strict=True):
                 g = g + 1e-3 * a
                 m.mul_(0.5).add_(0.5 * g)
                 v.mul_(0.999).add_(0.001 * g * g)
                 a -= 3e-4 * (m / (1 - 0.5**t)) / ((v / (1 - 0.999**t)).sqrt() + 1e-8)
-        loss = functional.mse_loss(network(fit[0]), fit[1])
+        loss = functional.mse_loss(network(fit[0], mixtures()[0]), fit[1])
         gradients = torch.autograd.grad(loss, weights)
         lengths.append(float(torch.cat([g.flatten() for g in gradients]).norm()))
         losses.append(float(loss.detach()))
@@ -165,6 +213,8 @@ def test_a_search_is_algorithm_1_written_by_hand(
     wanted = dict(network.named_parameters())
     for name, found in program.network.named_parameters():
         torch.testing.assert_close(found, wanted[name], rtol=1e-8, atol=1e-10, msg=name)
+    for found, alpha in zip(program.architecture.alpha.values(), alphas, strict=True):
+        torch.testing.assert_close(found.detach(), alpha, rtol=1e-8, atol=1e-10)
     found_losses = [m.value for m in trace.measurements if m.split == "train"]
     means = [(losses[0] + losses[1]) / 2, (losses[2] + losses[3]) / 2]
     assert found_losses == pytest.approx(means, rel=1e-5)
@@ -174,7 +224,7 @@ def test_the_learning_rate_of_every_epoch_is_on_the_cosine(make_task, drive) -> 
     task = with_train(make_task((1, 4, 4)), 8)
     program = search(task, epochs=7, batch_size=2, learning_rate=0.2, learning_rate_min=0.04)
     rates = defaultdict(set)
-    program.optimizer.register_step_pre_hook(
+    program.alternation.optimizer.register_step_pre_hook(
         lambda optimizer, *_: rates[program.epoch].add(optimizer.param_groups[0]["lr"])
     )
     drive(program)
@@ -210,12 +260,12 @@ class TestReports:
         assert list(sums.values()) == pytest.approx([1] * len(sums), abs=1e-6)
 
     def test_the_last_weights_are_those_of_the_network_under_their_names(self, trace) -> None:
-        network = trace.program.network
-        table = {cell: rows.tolist() for cell, rows in network.mixture().items()}
+        program, operations = trace.program, trace.program.network.operations
+        table = {cell: rows.tolist() for cell, rows in program.architecture.tables().items()}
         order = [(node, source) for node in range(2, 6) for source in range(node)]
         for w in trace.weights[len(trace.weights) // 2 :]:
             source, node = map(int, w.edge.split("->"))
-            row, column = order.index((node, source)), network.operations.index(w.operation)
+            row, column = order.index((node, source)), operations.index(w.operation)
             assert w.weight == table[w.cell][row][column]
 
     def test_the_genotype_is_the_two_strongest_edges_of_every_node(self, trace) -> None:
@@ -238,16 +288,30 @@ class TestReports:
         task, network = trace.program.task, trace.program.network
         inputs, targets = task.batch(task.valid, torch.arange(len(task.valid)))
         with torch.no_grad():
-            outputs = copy.deepcopy(network).eval()(inputs)
+            mixtures = trace.program.architecture.expected()
+            outputs = copy.deepcopy(network).eval()(inputs, mixtures)
         assert trace.outcome.score == task.score(outputs, targets)
         loss = [m.value for m in trace.measurements if (m.split, m.name) == ("valid", "loss")][-1]
         assert loss == pytest.approx(float(task.loss(outputs, targets)), rel=1e-5)
 
     def test_measurements_are_counted_in_steps_of_the_weights(self, make_task, drive) -> None:
         trace = drive(search(make_task((1, 4, 4), n=24), epochs=3))
-        assert [(m.step, m.epoch) for m in trace.measurements[::3]] == [(3, 1), (6, 2), (9, 3)]
-        rows = [(m.split, m.name) for m in trace.measurements[:3]]
-        assert rows == [("train", "loss"), ("valid", "loss"), ("valid", "accuracy")]
+        rows = [m for m in trace.measurements if m.split in ("train", "valid")]
+        assert [(m.step, m.epoch) for m in rows[::3]] == [(3, 1), (6, 2), (9, 3)]
+        names = [(m.split, m.name) for m in rows[:3]]
+        assert names == [("train", "loss"), ("valid", "loss"), ("valid", "accuracy")]
+
+    def test_what_a_search_chose_is_told_once_before_its_first_epoch(
+        self, make_task, drive
+    ) -> None:
+        trace = drive(search(make_task((1, 4, 4)), learning_rate=None, loss_scale=None))
+        first = [m for m in trace.measurements if m.split == "settings"]
+        assert first == trace.measurements[: len(first)]
+        assert {(m.step, m.epoch) for m in first} == {(0, 0)}
+        told = {m.name: m.value for m in first}
+        assert told["learning_rate"] == trace.program.rate
+        assert told["loss_scale"] == trace.program.params.loss_scale
+        assert (told["epochs"], told["batch_size"]) == (2, 4)
 
 
 @pytest.mark.parametrize("order", [1, 2])
@@ -261,9 +325,9 @@ def test_compute_counts_the_examples_of_every_forward_pass(
     examples = {True: 0, False: 0}
     forward = program.network.forward
 
-    def counted(inputs: torch.Tensor) -> torch.Tensor:
+    def counted(inputs: torch.Tensor, mixtures: Any) -> torch.Tensor:
         examples[program.network.training] += len(inputs)
-        return forward(inputs)
+        return forward(inputs, mixtures)
 
     program.network.forward = counted
     outcome = drive(program).outcome
@@ -281,7 +345,7 @@ def test_killed_after_every_step_a_search_on_augmented_data_ends_like_the_unbrok
 
     def make() -> Darts:
         # Unequal halves: a pass over one ends in the middle of a pass over the other.
-        return search(task, seed=1, order=order, train_portion=0.4, batch_size=3)
+        return search(task, seed=1, order=order, train_portion=0.4, batch_size=3, watchdog=True)
 
     assert differences(drive(make()).end, drive(make(), fresh=make).end) == []
 
@@ -306,9 +370,9 @@ def test_a_cell_that_a_shallow_supernet_does_not_have_only_decays(
     make_task, drive, order: int, layers: int
 ) -> None:
     program = search(make_task((1, 4, 4)), order=order, layers=layers)
-    before = program.network.architecture["normal"].detach().clone()
+    before = program.architecture.alpha["normal"].detach().clone()
     drive(program)
-    after = program.network.architecture["normal"].detach()
+    after = program.architecture.alpha["normal"].detach()
     # Adam's steps by the decay alone lead towards zero: two epochs of one step each.
     moved = (before - after) * before.sign()
     assert (moved[before.abs() > 1e-5] > 0).all()

@@ -13,8 +13,10 @@ from searchers import METHODS, StrictParams
 from searchers.estimators import ESTIMATORS
 from searchers.penalties import PENALTIES
 from searchers.relaxations import RELAXATIONS
+from searchers.selections import SELECTIONS
+from searchers.stopping import STOPPING
 
-SHELVES = (METHODS, ESTIMATORS, RELAXATIONS, PENALTIES)
+SHELVES = (METHODS, ESTIMATORS, PENALTIES, RELAXATIONS, SELECTIONS, STOPPING)
 ENTRIES = [(shelf, name) for shelf in SHELVES for name in shelf.names()]
 
 # "et al. 2019", "ICLR 2019", "arXiv 1806.09055", or the word of a method that everybody knows.

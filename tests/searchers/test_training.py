@@ -317,3 +317,17 @@ def test_a_step_really_costs_three_forward_passes_but_for_the_gradient_of_the_in
     planned = planned_compute(cost(network, task).multiply_adds, task, TrainingParams(epochs=1))
     validation = 6 * cost(network, task).multiply_adds
     assert counter.get_total_flops() / 2 + of_the_inputs == planned - validation
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_lower_precision_is_by_request_and_in_the_training_pass_only(
+    make_task, drive, precision: str
+) -> None:
+    task, seen = make_task((2, 6, 6)), set()
+    program = train(lambda: linear(task), task, epochs=1, batch_size=8, precision=precision)
+    program.network[1].register_forward_hook(
+        lambda module, inputs, output: seen.add((module.training, output.dtype))
+    )
+    drive(program)
+    assert seen == {(True, getattr(torch, precision)), (False, torch.float32)}
+    assert all(p.dtype == torch.float32 for p in program.network.parameters())

@@ -20,25 +20,21 @@ from torch.nn import functional
 from searchers import _unrolled
 from searchers._unrolled import ArchitectureGradient, Unrolling
 
-ARCHITECTURE = ["architecture.first", "architecture.second"]
+Theta = tuple[Tensor, ...]
 
 
-class Mixture(nn.Module):
+class Layers(nn.Module):
     """Two layers, each a mixture of a tanh and a softplus operation; smooth in everything."""
 
     def __init__(self, norm: bool = False) -> None:
         super().__init__()
-        self.architecture = nn.ParameterDict(
-            {name: nn.Parameter(torch.randn(2)) for name in ("first", "second")}
-        )
         self.operations = nn.ModuleList(nn.Linear(3, 3) for _ in range(4))
         self.norm = nn.BatchNorm1d(3) if norm else nn.Identity()
         self.head = nn.Linear(3, 2)
 
-    def forward(self, x: Tensor) -> Tensor:
-        for i, alpha in enumerate(self.architecture.values()):
+    def forward(self, x: Tensor, mixtures: Theta) -> Tensor:
+        for i, weights in enumerate(mixtures[:2]):
             one, other = self.operations[2 * i : 2 * i + 2]
-            weights = alpha.softmax(dim=0)
             x = weights[0] * torch.tanh(one(x)) + weights[1] * functional.softplus(other(x))
             x = self.norm(x)
         return self.head(x)
@@ -49,25 +45,24 @@ class Problem:
 
     def __init__(self, seed: int = 0, norm: bool = False) -> None:
         torch.manual_seed(seed)
-        self.network = Mixture(norm).double()
+        self.network = Layers(norm).double()
+        self.own = tuple(torch.randn(2).softmax(dim=0).double().requires_grad_() for _ in range(2))
         self.train, self.valid = (
             (torch.randn(7, 3).double(), torch.randn(7, 2).double()) for _ in range(2)
         )
-        self.gradient = ArchitectureGradient(self.network, ARCHITECTURE, functional.mse_loss)
-        parameters = dict(self.network.named_parameters())
-        self.own = {name: parameters.pop(name) for name in ARCHITECTURE}
-        self.weights = parameters
+        self.gradient = ArchitectureGradient(self.network, functional.mse_loss)
+        self.weights = parameters = dict(self.network.named_parameters())
         velocities = [torch.randn_like(w) for w in parameters.values()]
         self.unrolling = Unrolling(rate=0.3, momentum=0.9, decay=0.05, velocities=velocities)
 
-    def loss(self, weights: dict[str, Tensor], own: dict[str, Tensor], batch) -> Tensor:
-        outputs = functional_call(self.network, {**weights, **own}, (batch[0],))
+    def loss(self, weights: dict[str, Tensor], batch) -> Tensor:
+        outputs = functional_call(self.network, weights, (batch[0], self.own))
         return functional.mse_loss(outputs, batch[1])
 
     def exact(self) -> Tensor:
         """Differentiate the validation loss through the virtual step by autograd."""
         weights, step = list(self.weights.values()), self.unrolling
-        loss = self.loss(self.weights, self.own, self.train)
+        loss = self.loss(self.weights, self.train)
         gradients = torch.autograd.grad(loss, weights, create_graph=True)
         moved = {
             name: w - step.rate * (step.momentum * v + g + step.decay * w)
@@ -75,17 +70,19 @@ class Problem:
                 self.weights.items(), gradients, step.velocities, strict=True
             )
         }
-        return flat(
-            torch.autograd.grad(self.loss(moved, self.own, self.valid), list(self.own.values()))
-        )
+        return flat(torch.autograd.grad(self.loss(moved, self.valid), self.own))
 
-    def second_order(self) -> Tensor:
-        return flat(self.gradient.second_order(self.train, self.valid, self.unrolling))
+    def first_order(self) -> Tensor:
+        return flat(self.gradient.first_order(self.valid, self.own, self.own))
+
+    def second_order(self, *, exact: bool = False) -> Tensor:
+        arguments = self.train, self.valid, self.own, self.own, self.unrolling
+        return flat(self.gradient.second_order(*arguments, exact=exact))
 
     def leading_error(self) -> Tensor:
         """Return what stands before R^2 in the error, from the third derivative along v."""
         weights, step = list(self.weights.values()), self.unrolling
-        gradients = torch.autograd.grad(self.loss(self.weights, self.own, self.train), weights)
+        gradients = torch.autograd.grad(self.loss(self.weights, self.train), weights)
         moved = {
             name: (w - step.rate * (step.momentum * v + g + step.decay * w)).detach()
             for (name, w), g, v in zip(
@@ -94,7 +91,7 @@ class Problem:
         }
         for w in moved.values():
             w.requires_grad_()
-        loss = self.loss(moved, self.own, self.valid)
+        loss = self.loss(moved, self.valid)
         vector = torch.autograd.grad(loss, list(moved.values()))
         length = flat(vector).norm()
         t = torch.zeros((), dtype=torch.float64, requires_grad=True)
@@ -102,8 +99,8 @@ class Problem:
             name: w.detach() + t * v / length
             for (name, w), v in zip(self.weights.items(), vector, strict=True)
         }
-        loss = self.loss(shifted, self.own, self.train)
-        along = torch.autograd.grad(loss, list(self.own.values()), create_graph=True)
+        loss = self.loss(shifted, self.train)
+        along = torch.autograd.grad(loss, self.own, create_graph=True)
         third = []
         for h in torch.cat(along):
             for _ in range(3):
@@ -123,9 +120,9 @@ def radius(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 def test_first_order_is_the_gradient_of_the_validation_loss() -> None:
     problem = Problem()
-    loss = problem.loss(problem.weights, problem.own, problem.valid)
-    wanted = torch.autograd.grad(loss, list(problem.own.values()))
-    given = problem.gradient.first_order(problem.valid)
+    loss = problem.loss(problem.weights, problem.valid)
+    wanted = torch.autograd.grad(loss, problem.own)
+    given = problem.gradient.first_order(problem.valid, problem.own, problem.own)
     assert [tuple(g.shape) for g in given] == [(2,), (2,)]
     torch.testing.assert_close(flat(given), flat(wanted), rtol=1e-12, atol=0)
 
@@ -137,9 +134,17 @@ def test_second_order_tends_to_the_exact_gradient_through_the_virtual_step(
     problem = Problem(seed)
     radius(1e-4)
     exact = problem.exact()
-    first = flat(problem.gradient.first_order(problem.valid))
+    first = problem.first_order()
     assert (exact - first).norm() > 0.05 * exact.norm()  # the orders do differ here
     torch.testing.assert_close(problem.second_order(), exact, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_exact_second_order_is_the_gradient_through_the_virtual_step(seed: int, norm: bool) -> None:
+    problem = Problem(seed, norm)
+    given, wanted = problem.second_order(exact=True), problem.exact()
+    torch.testing.assert_close(given, wanted, rtol=1e-11, atol=1e-13)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -181,14 +186,17 @@ def test_every_part_of_the_virtual_step_counts(part: str, radius) -> None:
     torch.testing.assert_close(problem.second_order(), problem.exact(), rtol=1e-6, atol=1e-9)
 
 
-def test_second_order_changes_neither_weights_nor_running_statistics_nor_gradients() -> None:
+@pytest.mark.parametrize("exact", [False, True])
+def test_second_order_changes_neither_weights_nor_running_statistics_nor_gradients(
+    exact: bool,
+) -> None:
     problem = Problem(norm=True)
     network = problem.network
     network.head.weight.grad = torch.ones_like(network.head.weight)
     before = copy.deepcopy(network.state_dict())
     velocities = [v.clone() for v in problem.unrolling.velocities]
     identities = [id(p) for p in network.parameters()]
-    problem.second_order()
+    problem.second_order(exact=exact)
     after = network.state_dict()
     assert [name for name in before if not torch.equal(before[name], after[name])] == []
     assert "norm.running_mean" in before
@@ -208,22 +216,45 @@ def test_second_order_sees_batch_statistics_and_is_right_with_batch_norm(radius)
     torch.testing.assert_close(problem.second_order(), problem.exact(), rtol=1e-6, atol=1e-8)
 
 
-def test_an_architecture_parameter_that_is_not_used_has_a_gradient_of_zero() -> None:
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_mixture_that_is_not_used_has_a_gradient_of_zero(exact: bool) -> None:
     problem = Problem()
-    problem.network.spare = nn.Parameter(torch.ones(2).double())
-    gradient = ArchitectureGradient(problem.network, [*ARCHITECTURE, "spare"], functional.mse_loss)
+    spare = torch.ones(2).double().requires_grad_()
+    theta = (*problem.own, spare)
+    arguments = problem.train, problem.valid, theta, theta, problem.unrolling
     for given in (
-        gradient.first_order(problem.valid),
-        gradient.second_order(problem.train, problem.valid, problem.unrolling),
+        problem.gradient.first_order(problem.valid, theta, theta),
+        problem.gradient.second_order(*arguments, exact=exact),
     ):
         assert torch.equal(given[2], torch.zeros(2).double())
         assert given[0].norm() > 0
 
 
-def test_a_validation_gradient_of_exactly_zero_gives_zero_and_not_nan() -> None:
+def test_a_network_in_which_weights_and_mixture_never_meet_has_no_mixed_derivative() -> None:
+    class Apart(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(2).double())
+
+        def forward(self, x: Tensor, mixtures: Theta) -> Tensor:
+            return x * 0 + self.weight + mixtures[0]
+
+    theta = (torch.zeros(2).double().requires_grad_(),)
+    gradient = ArchitectureGradient(Apart(), lambda outputs, targets: outputs.sum())
+    batch = torch.zeros(3, 2).double(), torch.zeros(3, 2).double()
+    still = Unrolling(0.1, 0.0, 0.0, [torch.zeros(2).double()])
+    (given,) = gradient.second_order(batch, batch, theta, theta, still, exact=True)
+    assert given.tolist() == [3, 3]  # the first order's
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_validation_gradient_of_exactly_zero_gives_zero_and_not_nan(exact: bool) -> None:
     problem = Problem()
     step = problem.unrolling
     standing = Unrolling(0.3, 0.0, 0.0, [torch.zeros_like(v) for v in step.velocities])
-    solved = (problem.train[0], problem.network(problem.train[0]).detach())  # residuals of zero
-    for gradient in problem.gradient.second_order(solved, solved, standing):
+    inputs = problem.train[0]
+    solved = (inputs, problem.network(inputs, problem.own).detach())  # residuals of zero
+    for gradient in problem.gradient.second_order(
+        solved, solved, problem.own, problem.own, standing, exact=exact
+    ):
         assert torch.equal(gradient, torch.zeros(2).double())

@@ -1,0 +1,198 @@
+"""The compiled form of the operators: batch_last.cpp through ctypes.
+
+The library is built at installation for several levels of instruction sets (see pyproject.toml),
+each a file of its own; the highest that the running CPU has is loaded. So a package that was built
+on one machine works on another.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib.machinery
+import os
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+TYPES = {torch.float32: "float32", torch.float64: "float64"}
+WIDTHS = {3, 5, 7}
+
+# What torch calls the CPU's instructions, and the files that such a CPU can run, best first.
+_FILES = {
+    "AVX512": ("_avx512", "_avx2", "_baseline"),
+    "AVX2": ("_avx2", "_baseline"),
+}
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """Load the best library that was built and that this CPU can run; None if there is none."""
+    level = torch.backends.cpu.get_cpu_capability()
+    for name in _FILES.get(level, ("_baseline",)):
+        for suffix in importlib.machinery.EXTENSION_SUFFIXES:
+            path = Path(__file__).with_name(name + suffix)
+            if path.exists():
+                try:
+                    return ctypes.CDLL(os.fspath(path))
+                except OSError as error:
+                    warnings.warn(f"cannot load {path.name}: {error}", stacklevel=2)
+    return None
+
+
+@functools.cache
+def available() -> bool:
+    """Whether there is a compiled form. Says once where there is none."""
+    if library() is None:
+        warnings.warn(
+            "the compiled kernels were not built at installation (no C++ compiler?): supernets "
+            "run in plain torch, with the same results, at a fraction of the speed",
+            stacklevel=2,
+        )
+    return library() is not None
+
+
+def depthwise(
+    x: Tensor,
+    weight: Tensor,
+    shift: Tensor | None,
+    widths: list[int],
+    flat: bool,
+    dilation: int,
+    stride: int,
+    shared: bool,
+    rectify: bool,
+) -> Tensor:
+    """See search_space.kernels.depthwise."""
+    _check(x, weight, shift, widths, flat, shared)
+    h, w, n = x.shape[-3:]
+    outputs, channels, _ = weight.shape
+    out = x.new_empty(outputs, len(widths), channels, -(-h // stride), -(-w // stride), n)
+    shift = None if shift is None else shift.contiguous()
+    _door("forward", x)(
+        *map(_pointer, (x, weight, shift, out)),
+        *_shape(x, weight, widths, flat, dilation, stride, shared, rectify),
+    )
+    return out
+
+
+def depthwise_backward(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    shift: Tensor | None,
+    widths: list[int],
+    flat: bool,
+    dilation: int,
+    stride: int,
+    shared: bool,
+    rectify: bool,
+    need_x: bool,
+    need_weight: bool,
+    offset: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients by x, weight and shift; empty tensors where they are not needed.
+
+    ``offset`` is added to each map of ``grad``.
+    """
+    shift = None if shift is None else shift.contiguous()
+    by_x = torch.empty_like(x) if need_x else x.new_empty(0)
+    by_weight = torch.empty_like(weight) if need_weight else x.new_empty(0)
+    by_shift = torch.empty_like(shift) if need_x and shift is not None else x.new_empty(0)
+    _door("backward", x)(
+        *map(_pointer, (x, weight, shift, grad, offset, by_x, by_weight, by_shift)),
+        *_shape(x, weight, widths, flat, dilation, stride, shared, rectify),
+    )
+    return by_x, by_weight, by_shift
+
+
+def pools(x: Tensor, stride: int, largest: bool, mean: bool) -> tuple[Tensor, Tensor]:
+    """Return the pools and the place 0..8 of each largest value in its window."""
+    c, h, w, n = x.shape
+    out = x.new_empty(largest + mean, c, -(-h // stride), -(-w // stride), n)
+    index = torch.empty(out.shape[1:] if largest else 0, dtype=torch.uint8)
+    _door("pools", x)(
+        *map(_pointer, (x, out[0] if largest else None, out[-1] if mean else None, index)),
+        ctypes.c_long(c),
+        h,
+        w,
+        ctypes.c_long(n),
+        stride,
+        torch.get_num_threads(),
+    )
+    return out, index
+
+
+def pools_backward(
+    grad: Tensor, index: Tensor, height: int, width: int, stride: int, largest: bool, mean: bool
+) -> Tensor:
+    """Return the gradient by the input of :func:`pools`."""
+    c, n = grad.shape[1], grad.shape[-1]
+    out = grad.new_empty(c, height, width, n)
+    _door("pools_backward", grad)(
+        *map(_pointer, (grad[0] if largest else None, grad[-1] if mean else None, index, out)),
+        ctypes.c_long(c),
+        height,
+        width,
+        ctypes.c_long(n),
+        stride,
+        torch.get_num_threads(),
+    )
+    return out
+
+
+def _check(
+    x: Tensor, weight: Tensor, shift: Tensor | None, widths: list[int], flat: bool, shared: bool
+) -> None:
+    """Raise ValueError where the pointers would lead outside of the tensors."""
+    outputs, channels, taps = weight.shape
+    maps = (channels,) if shared else (outputs, len(widths), channels)
+    fits = x.shape[:-3] == maps and taps == sum(w if flat else w * w for w in widths)
+    fits = fits and x.dtype == weight.dtype
+    if shift is not None:
+        fits = fits and shift.shape == maps and shift.dtype == x.dtype
+    if not fits:
+        raise ValueError(
+            f"maps {list(x.shape)} of {x.dtype}, weights {list(weight.shape)} of {weight.dtype} "
+            f"and kernels {widths} don't go together"
+        )
+
+
+def _door(name: str, like: Tensor) -> ctypes._NamedFuncPointer:
+    found = library()
+    assert found is not None
+    return getattr(found, f"{TYPES[like.dtype]}_{name}")
+
+
+def _pointer(tensor: Tensor | None) -> ctypes.c_void_p:
+    return ctypes.c_void_p(None if tensor is None or tensor.numel() == 0 else tensor.data_ptr())
+
+
+def _shape(
+    x: Tensor,
+    weight: Tensor,
+    widths: list[int],
+    flat: bool,
+    dilation: int,
+    stride: int,
+    shared: bool,
+    rectify: bool,
+) -> tuple[object, ...]:
+    outputs, channels, _ = weight.shape
+    h, w, n = x.shape[-3:]
+    numbers = (ctypes.c_int64 * len(widths))(*widths)
+    sizes = map(ctypes.c_long, (channels, h, w, n))
+    return (
+        ctypes.c_long(outputs),
+        ctypes.c_long(len(widths)),
+        numbers,
+        int(flat),
+        *sizes,
+        dilation,
+        stride,
+        int(shared),
+        int(rectify),
+        torch.get_num_threads(),
+    )

@@ -1,0 +1,271 @@
+"""The fast supernet: the textbook's numbers, computed wave by wave (search_space/wave.py)."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils.checkpoint import checkpoint
+
+from search_space.mixture import Mixture, Mixtures
+from search_space.statistics import Statistics
+from search_space.supernet import Supernet, go_round, shuffle
+from search_space.task import Task
+from search_space.wave import GROUPS, POOLS, Block, Halving, Wave, rows_of_wave
+
+# Above so many values in a wave's maps the folded form is faster (tests/benchmarks/supernet.py).
+FOLD_FROM = 1 << 16
+
+
+class WaveCell(nn.Module):
+    """A cell, wave by wave; inputs are rectified maps ``[channels, height, width, batch]``."""
+
+    def __init__(
+        self,
+        operations: Sequence[str],
+        nodes: int,
+        widths: tuple[int, int],
+        channels: int,
+        *,
+        reduction: bool,
+        reduced: bool,
+        flat: bool,
+        partial: int,
+    ):
+        super().__init__()
+        self.operations, self.nodes, self.partial = tuple(operations), nodes, partial
+        self.channels, self.stride = channels, 2 if reduction else 1
+        if reduced:
+            self.halving = Halving(1, 1, widths[0], channels, flat)
+        else:
+            self.first = nn.Parameter(torch.empty(channels, widths[0]))
+            self.first_statistics = Statistics(channels)
+        self.reduced = reduced
+        self.second = nn.Parameter(torch.empty(channels, widths[1]))
+        self.second_statistics = Statistics(channels)
+        self.waves = nn.ModuleList(
+            Wave(
+                operations,
+                nodes - wave,
+                2 if wave == 0 else 1,
+                channels // partial,
+                stride=self.stride if wave == 0 else 1,
+                flat=flat,
+            )
+            for wave in range(nodes)
+        )
+
+    def wave(self, number: int) -> Wave:
+        """Return the wave that starts from the states 0 and 1, or from state ``number`` + 1."""
+        wave = self.waves[number]
+        assert isinstance(wave, Wave)
+        return wave
+
+    def inputs(self, before: Tensor, last: Tensor) -> Tensor:
+        """Return the two states that the cell starts from ``[2, C, height, width, batch]``."""
+        if self.reduced:
+            first = self.halving.single(before, (0, 0))
+        else:
+            first = self.first_statistics.normalise(self.first @ before.flatten(1))
+        second = self.second_statistics.normalise(self.second @ last.flatten(1))
+        return torch.stack([first, second]).view(2, self.channels, *last.shape[1:])
+
+    def forward(
+        self, before: Tensor, last: Tensor, mixture: Mixture, waves: list[dict[str, Tensor]]
+    ) -> Tensor:
+        """Return the concatenated nodes ``[nodes C, height', width', batch]``, not rectified."""
+        inputs = self.inputs(before, last)
+        if mixture.active is not None:
+            return torch.cat(self._edge_by_edge(inputs, mixture)[2:])
+        nodes: list[Tensor] = []
+        for number, a in enumerate(waves):
+            wave = self.wave(number)
+            x = inputs if number == 0 else nodes[number - 1][None]
+            inside = x if self.partial == 1 else x[:, : self.channels // self.partial].contiguous()
+            y = wave(inside, a, inside.numel() * len(a["any"]) >= FOLD_FROM)
+            if self.partial > 1:
+                y = self._with_bypass(y, x, a["bypass"], wave.stride)
+            for target, part in enumerate(y.unbind(), start=number):
+                if number == 0:
+                    nodes.append(part)
+                else:
+                    nodes[target] = nodes[target] + part
+        return torch.cat(nodes)
+
+    def _with_bypass(self, y: Tensor, x: Tensor, bypass: Tensor, stride: int) -> Tensor:
+        """Put what went round the operations beside their sums ``y`` ``[T, C, ...]``, and deal."""
+        around = x[:, self.channels // self.partial :]
+        if stride == 2:
+            j, c, h, w, n = around.shape
+            maps = around.permute(0, 4, 1, 2, 3).reshape(j * n, c, h, w)
+            pooled = go_round(maps, 2).view(j, n, c, -(-h // 2), -(-w // 2))
+            around = pooled.permute(0, 2, 3, 4, 1)
+        mixed = (bypass @ around.flatten(1)).view(len(bypass), *around.shape[1:])
+        return shuffle(torch.cat([y, mixed], dim=1), self.partial)
+
+    def _edge_by_edge(self, inputs: Tensor, mixture: Mixture) -> list[Tensor]:
+        """Return all states, computing no more than the mixture's active operations."""
+        states = list(inputs.unbind())
+        size = [-(-length // self.stride) for length in inputs.shape[2:4]]
+        zero = inputs.new_zeros(self.channels // self.partial, *size, inputs.shape[-1])
+        row = 0
+        for node in range(self.nodes):
+            parts = []
+            for source in range(node + 2):
+                number, j = (0, source) if source < 2 else (source - 1, 0)
+                wave = self.wave(number)
+                x = states[source][: self.channels // self.partial]
+                outputs = [
+                    _times(
+                        mixture.weights[row, column],
+                        wave.single(self.operations[column], x, node - number, j),
+                    )
+                    for column in mixture.computed(row)
+                    if self.operations[column] != "none"
+                ]
+                y = functools.reduce(torch.add, outputs) if outputs else zero
+                if self.partial > 1:
+                    bypass = y.new_ones(1) if mixture.bypass is None else mixture.bypass[row, None]
+                    state = states[source][None]
+                    y = self._with_bypass(y[None], state, bypass[None], wave.stride)[0]
+                if y is not zero:
+                    parts.append(y)
+                row += 1
+            states.append(functools.reduce(torch.add, parts) if parts else zero)
+        return states
+
+
+class WaveSupernet(Supernet):
+    """The supernet computed wave by wave, for the operations in ``search_space.wave.KNOWN``.
+
+    Its weights are not set before :meth:`initialise`, or search_space.stacking.to_wave.
+
+    ``checkpointing`` keeps no maps between cells and computes them again in the backward pass: a
+    third of the memory, for 10 to 30 % more time.
+    """
+
+    def _cell(
+        self,
+        task: Task,
+        widths: tuple[int, int],
+        channels: int,
+        reduction: bool,
+        reduced: bool,
+    ) -> WaveCell:
+        return WaveCell(
+            self.operations,
+            self.nodes,
+            widths,
+            channels,
+            reduction=reduction,
+            reduced=reduced,
+            flat=len(task.spatial) == 1,
+            partial=self.partial,
+        )
+
+    def forward(self, x: Tensor, mixtures: Mixtures | None = None) -> Tensor:
+        mixtures = self.uniform() if mixtures is None else mixtures
+        waves = {kind: self._weights(mixtures[kind]) for kind in set(self.kinds)}
+        maps = self.stem(x)
+        flat = maps.dim() == 3
+        maps = (maps[:, :, None] if flat else maps).permute(1, 2, 3, 0).contiguous()
+        last = maps
+        before = rectified = maps.relu()
+        for kind, cell in zip(self.kinds, self.cells, strict=True):
+            last = self._run(cell, before, rectified, mixtures[kind], waves[kind])
+            before, rectified = rectified, last.relu()
+        features = last.permute(3, 0, 1, 2)
+        return self.head(features[:, :, 0] if flat else features)
+
+    def initialise(self) -> None:
+        """Draw all weights as torch's convolutions do: uniform, within 1 / sqrt(inputs)."""
+        for module in self.cells.modules():
+            if isinstance(module, Block):
+                for part, taps in zip(
+                    module.depthwise.data.split(module.taps, dim=-1), module.taps, strict=True
+                ):
+                    part.uniform_(-(taps**-0.5), taps**-0.5)
+        for name, parameter in self.cells.named_parameters():
+            if not name.endswith("depthwise"):
+                bound = parameter.shape[-1] ** -0.5
+                nn.init.uniform_(parameter, -bound, bound)
+
+    def _run(
+        self,
+        cell: nn.Module,
+        before: Tensor,
+        last: Tensor,
+        mixture: Mixture,
+        waves: list[dict[str, Tensor]],
+    ) -> Tensor:
+        if not (self.checkpointing and torch.is_grad_enabled()):
+            return cell(before, last, mixture, waves)
+        # Named tensors, because those of the module may be others when it is computed again.
+        tensors = {**dict(cell.named_parameters()), **dict(cell.named_buffers())}
+
+        def run(before: Tensor, last: Tensor) -> Tensor:
+            return functional_call(cell, tensors, (before, last, mixture, waves))
+
+        return checkpoint(
+            run,
+            before,
+            last,
+            use_reentrant=False,
+            preserve_rng_state=False,
+            context_fn=lambda: (contextlib.nullcontext(), _WithoutTracking(cell)),
+        )
+
+    def _weights(self, mixture: Mixture) -> list[dict[str, Tensor]]:
+        """Return the weights of each wave, by group; nothing where edges are computed singly."""
+        if mixture.active is not None:
+            return []
+        place = {name: i for i, name in enumerate(self.operations)}
+        columns = {name: [place[o] for o in g.widths if o in place] for name, g in GROUPS.items()}
+        pools = [place[name] for name in POOLS if name in place]
+        found = []
+        for wave in range(self.nodes):
+            rows = torch.tensor(rows_of_wave(self.nodes, wave), device=mixture.weights.device)
+            table = mixture.weights[rows]  # [T, J, operations]
+            a = {
+                name: table[..., chosen].transpose(1, 2)
+                for name, chosen in columns.items()
+                if chosen
+            }
+            a["any"] = table[..., 0]
+            if pools:
+                a["pools"] = table[..., pools].transpose(1, 2).flatten(1)
+            if "skip_connect" in place:
+                a["skip"] = table[..., place["skip_connect"]]
+            if self.partial > 1:
+                ones = table.new_ones(table.shape[:2])
+                a["bypass"] = ones if mixture.bypass is None else mixture.bypass[rows]
+            found.append(a)
+        return found
+
+
+def _times(weight: Tensor, x: Tensor) -> Tensor:
+    """Return the product, without computing it where that is not needed."""
+    alone = not weight.requires_grad and weight.device.type == "cpu" and weight == 1
+    return x if alone else weight * x
+
+
+class _WithoutTracking:
+    """Leaves the running statistics of a cell alone: they have seen this batch.
+
+    Entered again for each time that maps are computed again.
+    """
+
+    def __init__(self, cell: nn.Module):
+        self.statistics = [module for module in cell.modules() if isinstance(module, Statistics)]
+
+    def __enter__(self) -> None:
+        for module in self.statistics:
+            module.tracking = False
+
+    def __exit__(self, *_: object) -> None:
+        for module in self.statistics:
+            module.tracking = True
