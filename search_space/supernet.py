@@ -36,7 +36,7 @@ class Supernet(nn.Module, abc.ABC):
 
     ``kinds`` names the kind of each cell, "normal" or "reduce". ``forward`` takes inputs and a
     mixture for each kind; without, all operations weigh the same. With ``checkpointing`` a fast
-    supernet keeps no maps between cells; the textbook's does not know it.
+    supernet keeps no maps within cells; the textbook's does not know it.
     """
 
     checkpointing = False

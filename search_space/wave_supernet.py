@@ -15,9 +15,10 @@ from search_space.mixture import Mixture, Mixtures
 from search_space.statistics import Statistics
 from search_space.supernet import Supernet, go_round, shuffle
 from search_space.task import Task
-from search_space.wave import GROUPS, POOLS, Block, Halving, Wave, rows_of_wave
+from search_space.wave import GROUPS, POOLS, Halving, Wave, rows_of_wave
 
-# Above so many values in a wave's maps the folded form is faster (tests/benchmarks/supernet.py).
+# From so many values in a wave's maps on it is folded, which takes less memory. Below, that matters
+# little, and the other form is a few percent faster.
 FOLD_FROM = 1 << 16
 
 
@@ -142,10 +143,10 @@ class WaveCell(nn.Module):
 class WaveSupernet(Supernet):
     """The supernet computed wave by wave, for the operations in ``search_space.wave.KNOWN``.
 
-    Its weights are not set before :meth:`initialise`, or search_space.stacking.to_wave.
+    Its weights are not set: search_space.stacking takes them from a textbook supernet.
 
-    ``checkpointing`` keeps no maps between cells and computes them again in the backward pass: a
-    third of the memory, for 10 to 30 % more time.
+    ``checkpointing`` keeps no maps within cells and computes them again in the backward pass: up to
+    half of the memory is saved, for another forward pass.
     """
 
     def _cell(
@@ -180,19 +181,6 @@ class WaveSupernet(Supernet):
             before, rectified = rectified, last.relu()
         features = last.permute(3, 0, 1, 2)
         return self.head(features[:, :, 0] if flat else features)
-
-    def initialise(self) -> None:
-        """Draw all weights as torch's convolutions do: uniform, within 1 / sqrt(inputs)."""
-        for module in self.cells.modules():
-            if isinstance(module, Block):
-                for part, taps in zip(
-                    module.depthwise.data.split(module.taps, dim=-1), module.taps, strict=True
-                ):
-                    part.uniform_(-(taps**-0.5), taps**-0.5)
-        for name, parameter in self.cells.named_parameters():
-            if not name.endswith("depthwise"):
-                bound = parameter.shape[-1] ** -0.5
-                nn.init.uniform_(parameter, -bound, bound)
 
     def _run(
         self,

@@ -61,7 +61,7 @@ class Recipe(StrictParams):
     batch_size: int | None = pydantic.Field(None, ge=2)
     memory_gb: float = pydantic.Field(4.0, gt=0, description="that a step may take, by estimate")
     checkpointing: bool = pydantic.Field(
-        False, description="keep no maps between cells: a third of the memory, more time"
+        False, description="keep no maps within cells: less memory, one more forward pass"
     )
     learning_rate: float | None = pydantic.Field(None, gt=0)
     learning_rate_min: float = pydantic.Field(0.001, ge=0, description="end of the cosine")

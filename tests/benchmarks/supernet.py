@@ -36,9 +36,7 @@ from torch import nn
 from search_space import kernels
 from search_space.mixture import Mixture
 from search_space.spaces.darts import Darts
-from search_space.supernet import Supernet, TextbookSupernet
 from search_space.task import Split, Task, classes
-from search_space.wave_supernet import WaveSupernet
 from searchers._unrolled import ArchitectureGradient, Unrolling
 
 
@@ -57,7 +55,7 @@ SETTINGS = {
     "d": Setting(8, 5, 24, (1, 32, 80)),
     "a": Setting(16, 8, 64, (3, 32, 32)),
 }
-FORMS: dict[str, type[Supernet]] = {"textbook": TextbookSupernet, "fast": WaveSupernet}
+FORMS = ("textbook", "fast")
 WORK = ("forward+backward", "first", "published", "second", "exact", "single")
 # A whole step of the largest setting takes the textbook minutes.
 WORK_OF = {"a": ("forward+backward", "single")}
@@ -73,15 +71,9 @@ class Bench:
         split = Split(self.inputs, self.targets)
         task = Task.of("random", classes(10), split, split, split)
         space = Darts()
-        self.network = FORMS[form](
-            task,
-            operations=space.operations,
-            nodes=space.nodes,
-            channels=setting.channels,
-            layers=setting.layers,
+        self.network = space.supernet(
+            task, channels=setting.channels, layers=setting.layers, fast=form == "fast"
         )
-        if isinstance(self.network, WaveSupernet):
-            self.network.initialise()
         self.alphas = [nn.Parameter(1e-3 * torch.randn(14, 8)) for _ in range(2)]
         self.weights = list(self.network.parameters())
         self.sgd = torch.optim.SGD(self.weights, lr=0.025, momentum=0.9, weight_decay=3e-4)
@@ -174,8 +166,7 @@ def seconds(setting: str, repeats: int, wanted: Sequence[str]) -> dict[str, dict
 def peak(form: str, setting: str, checkpointing: bool) -> float:
     """Return in megabytes what a forward and backward pass needs above the built model."""
     bench = Bench(form, SETTINGS[setting])
-    if isinstance(bench.network, WaveSupernet):
-        bench.network.checkpointing = checkpointing
+    bench.network.checkpointing = checkpointing
     warm = torch.randn(8, 8, requires_grad=True)
     (warm @ warm).sum().backward()
     Path("/proc/self/clear_refs").write_text("5")  # the peak is what is resident now
