@@ -10,6 +10,9 @@ from torch import Tensor
 
 from search_space.genotype import Cell, Edge
 
+# Edges into a node of a discrete cell.
+INPUTS = 2
+
 
 def edges(nodes: int) -> list[tuple[int, int]]:
     """List the edges of a cell as (node, source state), in the order of a mixture's rows."""
@@ -59,7 +62,7 @@ def derive(operations: Sequence[str], nodes: int, weights: Tensor) -> Cell:
     for node in range(nodes):
         strength = strengths[row : row + node + 2].tolist()
         ranked = sorted(range(node + 2), key=lambda j, s=strength: (-s[j], j))  # type: ignore[misc]
-        chosen.append(tuple(Edge(operations[allowed[int(best[row + j])]], j) for j in ranked[:2]))
+        chosen.append(tuple(Edge(operations[allowed[int(best[row + j])]], j) for j in ranked[:INPUTS]))
         row += node + 2
     return Cell(tuple(chosen), tuple(range(2, nodes + 2)))
 

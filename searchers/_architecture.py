@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from search_space.mixture import Mixture, edges
+from search_space.mixture import INPUTS, Mixture, edges
 from searchers._base import ArchitectureWeight
 from searchers.penalties import Penalty
 from searchers.relaxations import Relaxation
@@ -172,8 +172,14 @@ class Architecture(nn.Module):
 
     @property
     def discrete(self) -> bool:
-        """Whether every edge has at most one operation left: nothing is left to learn."""
-        return all(int(self.mask(kind).sum(dim=1).max()) <= 1 for kind in KINDS)
+        """Whether nothing is left to choose: two operations a node, on different edges."""
+        nodes = torch.tensor([node for node, _ in edges(self.nodes)])
+        for kind in KINDS:
+            left = self.mask(kind).sum(dim=1).cpu()
+            inputs = left.new_zeros(self.nodes).index_add(0, nodes, left)
+            if int(left.max()) > 1 or int(inputs.max()) > INPUTS:
+                return False
+        return True
 
     def strongest(self, keep: int) -> dict[str, Tensor]:
         """Return for each kind the numbers ``[edges, keep]`` of the operations that weigh most.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Literal, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
 import pydantic
 import torch
@@ -30,6 +30,15 @@ class Depth(StrictParams):
     keep: int | None = pydantic.Field(None, ge=1, description="all where it is left out")
 
 
+def _selection(given: Mapping[str, Any]) -> str:
+    """Return the selection of a recipe without one: ``prune`` where that has a meaning."""
+    relaxation = given.get("relaxation")
+    sampled = relaxation is not None and RELAXATIONS.load(relaxation.name).sampled
+    staged = given.get("stages") is not None  # they shrink the supernet themselves
+    without = sampled or staged or given.get("partial") != 1 or given.get("epochs") == 1
+    return "argmax" if without else "prune"
+
+
 class Recipe(StrictParams):
     """How a search of the DARTS family runs; what is left out or null adapts to the task."""
 
@@ -42,9 +51,6 @@ class Recipe(StrictParams):
         None, description="a term on the architecture beside the validation loss"
     )
     partial: int = pydantic.Field(1, ge=1, description="one channel of so many is mixed")
-    selection: Annotated[Choice[Selection], FromShelf(SELECTIONS)] = pydantic.Field(
-        "argmax", validate_default=True, description="from the supernet to an architecture"
-    )
     stopping: Annotated[Choice[Stopping], FromShelf(STOPPING)] = pydantic.Field(
         "fixed", validate_default=True, description="when the search ends"
     )
@@ -56,6 +62,11 @@ class Recipe(StrictParams):
     warmup: float = pydantic.Field(0.0, ge=0, lt=1, description="share of epochs for weights only")
     steps: int = pydantic.Field(2000, ge=1, description="of the weights, which make the epochs")
     epochs: int | None = pydantic.Field(None, ge=1)
+    selection: Annotated[Choice[Selection], FromShelf(SELECTIONS)] = pydantic.Field(
+        default_factory=_selection,
+        validate_default=True,
+        description="from the supernet to an architecture",
+    )
     channels: int = pydantic.Field(8, ge=2, multiple_of=2)
     layers: int = pydantic.Field(5, ge=1, description="where there are no stages")
     batch_size: int | None = pydantic.Field(None, ge=2)
@@ -143,7 +154,8 @@ def completed(recipe: R, space: SearchSpace, task: Task, examples: int) -> R:
     )
     batches = max(1, examples // size)
     epochs = recipe.epochs or adaptation.epochs(recipe.steps, batches)
-    rate = recipe.architecture_learning_rate or adaptation.architecture_rate(epochs * batches)
+    learning = epochs - recipe.selection.make().settled(epochs)
+    rate = recipe.architecture_learning_rate or adaptation.architecture_rate(learning * batches)
     return recipe.model_copy(
         update={
             "batch_size": size,

@@ -116,6 +116,7 @@ class Darts(EpochProgram, Search):
         self.tuned = 0  # steps of the weights after the last epoch
         # Multiply-adds: as they are spent, and those of what is finished.
         self.spent = self.booked = 0
+        self.mixed_score = math.nan  # of the supernet in the last epoch before any pruning
         self._begin(device)
 
     def _enter(self, number: int, kept: Mapping[str, Tensor] | None) -> None:
@@ -166,7 +167,7 @@ class Darts(EpochProgram, Search):
         )
 
     # What is saved as it is; the rest of the state has load_state_dict or is a generator's.
-    _PLAIN = ("number", "rate", "announced", "closed", "skipped", "tuned", "spent", "booked")
+    _PLAIN = ("number", "rate", "announced", "closed", "skipped", "tuned", "spent", "booked", "mixed_score")
     _PARTS = (
         "alternation",
         "chance",
@@ -274,14 +275,19 @@ class Darts(EpochProgram, Search):
         searching = not self.schedule.selecting(self.clock)
         if not self.valid.finished:
             self._validate(self.architecture.standing())
-        elif self.params.watchdog and not self.inherited.finished:
+        elif self._watches and not self.inherited.finished:
             mixtures = discrete(self.network.operations, self._cells(), self.device)
             self.charge(mixtures, self.inherited.next_rows)
             self.inherited.advance(self.network, mixtures)
         elif searching and not self.ending.finished:
             self.ending.advance(self)
-        watched = self.inherited.finished or not self.params.watchdog
+        watched = self.inherited.finished or not self._watches
         return self.valid.finished and watched and (self.ending.finished or not searching)
+
+    @property
+    def _watches(self) -> bool:
+        """Whether the derived network has to be measured: it isn't what trains already."""
+        return self.params.watchdog and not self.architecture.discrete
 
     def _validate(self, mixtures: Mixtures) -> None:
         self.charge(mixtures, self.valid.next_rows)
@@ -290,11 +296,15 @@ class Darts(EpochProgram, Search):
     def _remarks(self) -> list[Row]:
         cells = self._cells()
         rows = signs(cells, self.architecture.tables())
+        searched = not self.schedule.selecting(self.clock - 1)  # in the epoch that has just ended
+        if searched:
+            self.mixed_score = self.score
         if self.params.watchdog:
-            metric, derived = self.task.metric, self.inherited.results()[0]
+            metric = self.task.metric
+            derived = self.inherited.results()[0] if self._watches else self.score
             rows.append((SPLIT, f"derived_{metric.name}", derived))
-            rows.append((SPLIT, "discretisation_gap", gap(metric, self.score, derived)))
-        if not self.schedule.selecting(self.clock - 1):  # the epoch that has just ended
+            rows.append((SPLIT, "discretisation_gap", gap(metric, self.mixed_score, derived)))
+        if searched:
             told = self.ending.ask(Evidence(self.epoch, cells), self.architecture)
             rows += [(SPLIT, name, value) for name, value in told.items()]
         return rows

@@ -61,6 +61,10 @@ class Selection:
         """Return how many of ``total`` epochs, the last ones, it has for itself."""
         return 0
 
+    def settled(self, total: int) -> int:
+        """Return how many of ``total`` epochs, the last ones, have nothing left to choose."""
+        return 0
+
     def before_epoch(self, architecture: Architecture, share: float) -> None:
         """Do what is due before one of its own epochs, after which a ``share`` of them is done."""
 

@@ -17,13 +17,10 @@ import pydantic
 import torch
 from torch import Tensor
 
-from search_space.mixture import edges
+from search_space.mixture import INPUTS, edges
 from searchers._architecture import KINDS, Architecture
 from searchers._base import StrictParams
 from searchers.selections._base import Selection
-
-# Edges into a node of a discrete cell.
-INPUTS = 2
 
 
 class Prune(Selection):
@@ -32,8 +29,8 @@ class Prune(Selection):
     class Params(StrictParams):
         """When it begins and how long the discrete network trains; no paper gives these."""
 
-        share: float = pydantic.Field(0.5, gt=0, lt=1, description="of the epochs")
-        tuning: float = pydantic.Field(0.4, ge=0, lt=1, description="of these when all is dropped")
+        share: float = pydantic.Field(0.8, gt=0, lt=1, description="of the epochs")
+        tuning: float = pydantic.Field(0.8, ge=0, lt=1, description="of these when all is dropped")
 
     mixed: ClassVar[bool] = True
     whole: ClassVar[bool] = True
@@ -41,10 +38,17 @@ class Prune(Selection):
     def epochs(self, total: int) -> int:
         return min(total - 1, max(1, round(self.params.share * total)))
 
+    def settled(self, total: int) -> int:
+        own = self.epochs(total)
+        return sum(self._dropped(epoch / own) == 1 for epoch in range(1, own + 1))
+
     def before_epoch(self, architecture: Architecture, share: float) -> None:
-        dropped = min(1.0, share / (1 - self.params.tuning))
         for kind in KINDS:
-            shrink(architecture, kind, dropped)
+            shrink(architecture, kind, self._dropped(share))
+
+    def _dropped(self, share: float) -> float:
+        """Return the share of all that has to go that is gone in one of its own epochs."""
+        return min(1.0, share / (1 - self.params.tuning))
 
 
 def shrink(architecture: Architecture, kind: str, dropped: float) -> None:

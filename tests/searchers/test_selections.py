@@ -113,11 +113,29 @@ class TestPrune:
     ) -> None:
         assert Prune(Prune.Params(share=share)).epochs(total) == own
 
+    @pytest.mark.parametrize(
+        ("total", "tuning", "settled"), [(10, 0.4, 3), (10, 0.0, 1), (50, 0.4, 11), (2, 0.9, 1)]
+    )
+    def test_knows_the_epochs_in_which_nothing_is_left_to_choose(
+        self, total: int, tuning: float, settled: int
+    ) -> None:
+        assert Prune(Prune.Params(share=0.5, tuning=tuning)).settled(total) == settled
+
+    def test_the_architecture_s_rate_is_for_the_epochs_in_which_it_learns(self, make_task) -> None:
+        task = make_task((1, 4, 4), n=2000)
+        rates = [
+            search(task, epochs=40, batch_size=10, selection=selection)
+            .params.architecture_learning_rate
+            for selection in ("argmax", {"name": "prune", "share": 0.5, "tuning": 0.5})
+        ]
+        assert rates[1] / rates[0] == pytest.approx(40 / 29)
+
     def test_ends_with_exactly_the_discrete_network_whose_metric_is_the_score(
         self, make_task, drive
     ) -> None:
         task = make_task((2, 6, 5), n=24)
-        trace = drive(search(task, epochs=6, selection="prune"), seconds=math.inf)
+        late = {"name": "prune", "share": 0.5, "tuning": 0.4}
+        trace = drive(search(task, epochs=6, selection=late), seconds=math.inf)
         program, outcome = trace.program, trace.outcome
         cells = program.space.cells(outcome.genotype)
         mixtures = {kind: of_cell(OPERATIONS, cell) for kind, cell in cells.items()}

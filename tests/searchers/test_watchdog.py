@@ -161,7 +161,9 @@ def test_channels_go_round_the_chosen_edges_only() -> None:
 
 def test_a_search_reports_the_gap_between_what_it_reports(make_task, drive) -> None:
     space = SPACES.load("darts")(nodes=2, operations=OPERATIONS)
-    params = Darts.Params(epochs=3, channels=2, layers=3, batch_size=4, learning_rate=0.1)
+    params = Darts.Params(
+        epochs=3, channels=2, layers=3, batch_size=4, learning_rate=0.1, selection="argmax"
+    )
     task = make_task((1, 4, 4), n=24).without_test()
     trace = drive(Darts(space, task, params, seed=0, device=CPU), seconds=math.inf)
     for epoch in (1, 2, 3):
@@ -172,3 +174,22 @@ def test_a_search_reports_the_gap_between_what_it_reports(make_task, drive) -> N
         assert 0 <= told["skip_share"] <= 1
         assert 0 <= told["entropy"] <= 1
     assert [m.name for m in trace.measurements][-1] == "accuracy"
+
+
+def test_once_it_prunes_the_gap_is_to_the_supernet_as_it_was_before(make_task, drive) -> None:
+    space = SPACES.load("darts")(nodes=2, operations=OPERATIONS)
+    prune = {"name": "prune", "share": 0.8, "tuning": 0.5}
+    params = Darts.Params(
+        epochs=5, channels=2, layers=3, batch_size=4, learning_rate=0.1, selection=prune
+    )
+    task = make_task((1, 4, 4), n=24).without_test()
+    trace = drive(Darts(space, task, params, seed=0, device=CPU), seconds=math.inf)
+    told = [
+        {m.name: m.value for m in trace.measurements if m.epoch == epoch} for epoch in range(1, 6)
+    ]
+    mixed = told[0]["accuracy"]
+    for row in told:
+        assert row["discretisation_gap"] == pytest.approx(mixed - row["derived_accuracy"])
+    # Two of four epochs drop operations. What is left then trains as itself, and is the derived.
+    assert [row["derived_accuracy"] == row["accuracy"] for row in told[2:]] == [True] * 3
+    assert [row["entropy"] == 0 for row in told] == [False, False, True, True, True]
