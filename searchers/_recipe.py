@@ -31,12 +31,20 @@ class Depth(StrictParams):
 
 
 def _selection(given: Mapping[str, Any]) -> str:
-    """Return the selection of a recipe without one: ``prune`` where that has a meaning."""
-    relaxation = given.get("relaxation")
-    sampled = relaxation is not None and RELAXATIONS.load(relaxation.name).sampled
-    staged = given.get("stages") is not None  # they shrink the supernet themselves
-    without = sampled or staged or given.get("partial") != 1 or given.get("epochs") == 1
-    return "argmax" if without else "prune"
+    """Return the selection of a recipe without one: ``prune``, but not beside its rivals.
+
+    Sampled relaxations and partial channels leave nothing to prune; stages shrink the supernet
+    themselves; a stopping rule says when a whole supernet is to be derived.
+    """
+    relaxation, stopping = given.get("relaxation"), given.get("stopping")
+    rivals = (
+        relaxation is not None and RELAXATIONS.load(relaxation.name).sampled,
+        stopping is not None and stopping.name != "fixed",
+        given.get("stages") is not None,
+        given.get("partial") != 1,
+        given.get("epochs") == 1,
+    )
+    return "argmax" if any(rivals) else "prune"
 
 
 class Recipe(StrictParams):

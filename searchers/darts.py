@@ -7,9 +7,9 @@ with their papers.
 Deviations, everywhere: the halves of the training data are drawn by a seeded generator; batches of
 the architecture's half are drawn without replacement; progress is measured on the task's own
 validation split, which neither half contains. Where a parameter is left out, which means that it
-adapts to the task: width, depth, epochs, batch size and rates are not the paper's (PAPER has
-those), and losses are divided by that of the best constant prediction, so that clip and rates mean
-the same on every task.
+adapts to the task: width, depth, epochs, batch size, rates and the selection are not the paper's
+(PAPER has those), and losses are divided by that of the best constant prediction, so that clip and
+rates mean the same on every task.
 Partial channels (PC-DARTS): the edge parameters share the optimiser of the others; the first
 epochs train weights only if ``warmup`` says so (the paper's share: 0.3).
 Sampled relaxations (GDAS): the supernet is measured on its likeliest path.
@@ -68,6 +68,7 @@ class Darts(EpochProgram, Search):
         "learning_rate": 0.025,
         "architecture_learning_rate": 3e-4,
         "loss_scale": 1.0,
+        "selection": "argmax",
     }
 
     smoke: ClassVar[dict[str, Any]] = {"epochs": 2, "channels": 2, "layers": 2, "batch_size": 16}

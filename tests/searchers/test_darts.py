@@ -79,6 +79,23 @@ class TestThePapersNumbers:
         assert (params.relaxation.name, params.penalty, params.partial) == ("softmax", None, 1)
         assert params.warmup == 0
 
+    @pytest.mark.parametrize(
+        "chosen",
+        [
+            {"relaxation": "gumbel"},
+            {"partial": 2},
+            {"epochs": 1},
+            {"stopping": "skip_count"},
+            {"stages": [{"layers": 2}, {"layers": 3, "keep": 4}]},
+        ],
+    )
+    def test_it_prunes_unless_something_is_chosen_that_leaves_nothing_to_prune(
+        self, chosen: dict[str, Any]
+    ) -> None:
+        assert Darts.Params().selection.name == "prune"
+        assert Darts.Params(relaxation="sparsemax", order=2).selection.name == "prune"
+        assert Darts.Params(**chosen).selection.name == "argmax"
+
     def test_a_search_by_them_uses_them_as_they_are(self, make_task) -> None:
         given = Darts.Params(**Darts.PAPER)
         program = Darts(small_space(), make_task((1, 4, 4)), given, seed=0, device=CPU)

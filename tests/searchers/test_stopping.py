@@ -222,7 +222,13 @@ class TestEnding:
 def test_a_search_that_stops_early_keeps_what_the_rule_wants_and_is_done(make_task, drive) -> None:
     space = SPACES.load("darts")(nodes=2, operations=OPERATIONS)
     params = Darts.Params(
-        epochs=8, channels=2, layers=2, batch_size=4, learning_rate=0.05, watchdog=False
+        epochs=8,
+        channels=2,
+        layers=2,
+        batch_size=4,
+        learning_rate=0.05,
+        selection="argmax",
+        watchdog=False,
     )
     task = make_task((1, 4, 4), n=16).without_test()
     program = Darts(space, task, params, seed=0, device=CPU)
