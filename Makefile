@@ -2,16 +2,19 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-cluster check format clean
+.PHONY: demo test test-cluster test-slow check format clean
 
 demo: .venv/installed
 	$(BIN)/python -m orchestrator run plans/demo.yaml
 
 test: .venv/installed
-	$(BIN)/python -m pytest -m "not cluster"
+	$(BIN)/python -m pytest -m "not cluster and not slow"
 
 test-cluster: .venv/installed
 	$(BIN)/python -m pytest -m cluster
+
+test-slow: .venv/installed
+	$(BIN)/python -m pytest -m slow
 
 check: .venv/installed
 	$(BIN)/ruff format --check .

@@ -96,7 +96,41 @@ class Search:
 def test_three_steps_of_a_search_end_where_the_textbooks_do(
     make_task: MakeTask, form: str, order: str, shape: tuple[int, ...], size: dict[str, Any]
 ) -> None:
-    twins = Twins.of(make_task(shape), **size)
+    steps_are_the_textbooks(Twins.of(make_task(shape), **size), order)
+
+
+# The settings of tests/benchmarks/supernet.py but for the batch, and the form that each takes.
+SETTINGS = {
+    "a": ((3, 32, 32), {"channels": 16, "layers": 8}, 0),
+    "b": ((1, 28, 28), {"channels": 8, "layers": 5}, 0),
+    "c": ((1, 8, 8), {"channels": 4, "layers": 3}, 1 << 60),
+    "d": ((1, 32, 80), {"channels": 8, "layers": 5}, 0),
+}
+
+
+def at(setting: str, order: str, *marks: pytest.MarkDecorator) -> Any:
+    return pytest.param(setting, order, marks=marks, id=f"{setting}, {order}")
+
+
+@pytest.mark.parametrize(
+    ("setting", "order"),
+    [
+        at("c", "first"),
+        at("c", "finite difference"),
+        at("b", "first"),
+        *(at(s, o, pytest.mark.slow) for s in "bda" for o in ORDERS if (s, o) != ("b", "first")),
+    ],
+)
+def test_so_do_they_at_the_sizes_that_are_measured(
+    make_task: MakeTask, monkeypatch: pytest.MonkeyPatch, setting: str, order: str
+) -> None:
+    shape, size, folds = SETTINGS[setting]
+    monkeypatch.setattr("search_space.wave_supernet.FOLD_FROM", folds)
+    steps_are_the_textbooks(Twins.of(make_task(shape, n=2), **size), order)
+
+
+def steps_are_the_textbooks(twins: Twins, order: str) -> None:
+    """Take three steps with both forms, and hold everything that they change to each other."""
     start = {name: p.detach().clone() for name, p in twins.wave.named_parameters()}
     searches = [Search(net, twins.task, order) for net in (twins.wave, twins.textbook)]
     for _ in range(3):
