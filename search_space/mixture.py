@@ -62,7 +62,8 @@ def derive(operations: Sequence[str], nodes: int, weights: Tensor) -> Cell:
     for node in range(nodes):
         strength = strengths[row : row + node + 2].tolist()
         ranked = sorted(range(node + 2), key=lambda j, s=strength: (-s[j], j))  # type: ignore[misc]
-        chosen.append(tuple(Edge(operations[allowed[int(best[row + j])]], j) for j in ranked[:INPUTS]))
+        kept = ranked[:INPUTS]
+        chosen.append(tuple(Edge(operations[allowed[int(best[row + j])]], j) for j in kept))
         row += node + 2
     return Cell(tuple(chosen), tuple(range(2, nodes + 2)))
 

@@ -168,7 +168,17 @@ class Darts(EpochProgram, Search):
         )
 
     # What is saved as it is; the rest of the state has load_state_dict or is a generator's.
-    _PLAIN = ("number", "rate", "announced", "closed", "skipped", "tuned", "spent", "booked", "mixed_score")
+    _PLAIN = (
+        "number",
+        "rate",
+        "announced",
+        "closed",
+        "skipped",
+        "tuned",
+        "spent",
+        "booked",
+        "mixed_score",
+    )
     _PARTS = (
         "alternation",
         "chance",

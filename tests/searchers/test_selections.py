@@ -124,8 +124,9 @@ class TestPrune:
     def test_the_architecture_s_rate_is_for_the_epochs_in_which_it_learns(self, make_task) -> None:
         task = make_task((1, 4, 4), n=2000)
         rates = [
-            search(task, epochs=40, batch_size=10, selection=selection)
-            .params.architecture_learning_rate
+            search(
+                task, epochs=40, batch_size=10, selection=selection
+            ).params.architecture_learning_rate
             for selection in ("argmax", {"name": "prune", "share": 0.5, "tuning": 0.5})
         ]
         assert rates[1] / rates[0] == pytest.approx(40 / 29)
