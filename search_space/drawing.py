@@ -14,9 +14,11 @@ import graphviz
 
 from search_space.genotype import Cell, digest
 
-# Families by hue, kernel sizes by lightness. Chosen by search over sRGB: contrast with white at
-# least 4.6 (WCAG AA asks 4.5 for text), CIEDE2000 distance between any two about 14, also as seen
-# with no red or no green cones, about 11 with no blue ones (Machado et al. 2009).
+# Families by hue, kernel sizes by lightness. Those of DARTS were chosen by search over sRGB:
+# contrast with white at least 4.6 (WCAG AA asks 4.5 for text), CIEDE2000 distance between any two
+# about 14, also as seen with no red or no green cones, about 11 with no blue ones (Machado et al.
+# 2009). The others have that contrast and the hue of their family, or a new one; there is no room
+# for that distance.
 COLOURS: Mapping[str, str] = {
     "none": "#262626",
     "skip_connect": "#757575",
@@ -26,6 +28,16 @@ COLOURS: Mapping[str, str] = {
     "sep_conv_5x5": "#233ab9",
     "dil_conv_3x3": "#ae5d0c",
     "dil_conv_5x5": "#80005d",
+    "max_pool_5x5": "#1a4433",
+    "max_pool_7x7": "#2f7d60",
+    "sep_conv_7x7": "#141a66",
+    "conv_1x1": "#c0405c",
+    "conv_3x3": "#9c1f3f",
+    "conv_5x5": "#6b0f28",
+    "nor_conv_1x1": "#b5475f",
+    "nor_conv_3x3": "#8c2b45",
+    "conv_3x1_1x3": "#8656be",
+    "conv_7x1_1x7": "#5f2f99",
 }
 """Operation name -> colour, ``#rrggbb``. :func:`colour` knows one for any other name too."""
 
@@ -33,7 +45,14 @@ COLOURS: Mapping[str, str] = {
 # the SVG, which every browser can show.
 _FONT = "Helvetica"
 _INK, _FAINT, _PAPER = "#202020", "#8c8c8c", "#ffffff"
-_CELL_TITLES = {"normal": "Normal cell", "reduce": "Reduction cell"}
+_CELL_TITLES = {
+    "normal": "Normal cell",
+    "reduce": "Reduction cell",
+    "cell": "Cell",
+    "network": "Network",
+}
+_ENDS = {1: ("input", "output"), 2: ("c_{k-2}", "c_{k-1}", "c_{k}")}
+"""Number of a cell's inputs -> what they and its output are called."""
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -56,9 +75,11 @@ def colour(operation: str) -> str:
 def draw_cell(cell: Cell, title: str) -> graphviz.Digraph:
     """Return one cell as a graph from left to right.
 
-    Circles are the nodes 0, 1, ...; ``c_{k-2}`` and ``c_{k-1}`` the outputs of the two cells
-    before; thin lines lead to what is concatenated to ``c_{k}``. Operations are boxes on the
-    edges: a label beside an edge is ambiguous where edges run close to each other.
+    Circles are the nodes 0, 1, ..., rings those that concatenate their inputs instead of adding
+    them. ``c_{k-2}`` and ``c_{k-1}`` are the outputs of the two cells before, ``c_{k}`` that of the
+    cell; where there is one input it is node 0. Thin lines lead to what is concatenated to the
+    output. Operations are boxes on the edges: a label beside an edge is ambiguous where edges run
+    close to each other. An edge without an operation is an arrow.
     """
     return _picture([(title, cell)], "")
 
@@ -127,20 +148,28 @@ def _picture(cells: Sequence[tuple[str, Cell]], title: str) -> graphviz.Digraph:
 
 def _draw(graph: graphviz.Digraph, cell: Cell, prefix: str) -> None:
     """Add ``cell`` to ``graph``; all its names start with ``prefix``."""
+    *names, output = _ENDS[cell.inputs]
     with graph.subgraph() as inputs:
         inputs.attr(rank="same")
-        for number, label in enumerate(("c_{k-2}", "c_{k-1}")):
+        for number, label in enumerate(names):
             inputs.node(f"{prefix}_{number}", label=label)
-        inputs.edge(f"{prefix}_1", f"{prefix}_0", style="invis")  # keeps 0 above 1
+        if cell.inputs == 2:
+            inputs.edge(f"{prefix}_1", f"{prefix}_0", style="invis")  # keeps 0 above 1
     for node, edges in enumerate(cell.nodes):
-        state = f"{prefix}_{node + 2}"
-        graph.node(state, label=str(node), shape="circle", width="0.34", margin="0")
+        state = f"{prefix}_{node + cell.inputs}"
+        shape = "doublecircle" if node in cell.joined else "circle"
+        label = str(node if cell.inputs == 2 else node + cell.inputs)
+        graph.node(state, label=label, shape=shape, width="0.34", margin="0")
         for place, edge in enumerate(edges):
+            if not edge.operation:
+                # Of no weight, so that what does compute is drawn straight.
+                graph.edge(f"{prefix}_{edge.source}", state, color=_FAINT, weight="0")
+                continue
             box, tint, label = f"{state}_{place}", colour(edge.operation), _escape(edge.operation)
             graph.node(box, label, fillcolor=tint, color=tint, fontcolor=_PAPER, fontsize="11")
             graph.edge(f"{prefix}_{edge.source}", f"{box}:w", color=tint, arrowhead="none")
             graph.edge(f"{box}:e", state, color=tint)
-    graph.node(f"{prefix}_output", label="c_{k}")
+    graph.node(f"{prefix}_output", label=output)
     for source in cell.concat:
         faint = {"color": _FAINT, "penwidth": "0.8", "arrowsize": "0.5"}
         graph.edge(f"{prefix}_{source}", f"{prefix}_output", **faint)

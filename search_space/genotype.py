@@ -76,7 +76,7 @@ class Genotype:
 
 
 class Edge(NamedTuple):
-    """One input of a node: an operation on an earlier state (0 and 1: the cell's inputs)."""
+    """One input of a node: an operation on an earlier state; ``""`` is the state as it is."""
 
     operation: str
     source: int
@@ -86,19 +86,32 @@ class Edge(NamedTuple):
 class Cell:
     """A cell as data: for each node its incoming edges, and the states that are concatenated.
 
-    States are numbered as in DARTS: 0 and 1 are the outputs of the two cells before, node ``i``
-    is state ``i + 2``.
+    States are numbered as in DARTS: the inputs come first, then the nodes; node ``i`` is state
+    ``i + inputs``. Of two inputs, 0 is the output of the cell before the last, 1 of the last.
+
+    Args:
+        nodes: the edges of each node.
+        concat: the states that are the cell's output.
+        inputs: number of the cell's inputs, 1 or 2.
+        joined: the nodes that concatenate their inputs; all others add them.
     """
 
     nodes: tuple[tuple[Edge, ...], ...]
     concat: tuple[int, ...]
+    inputs: int = 2
+    joined: tuple[int, ...] = ()
 
     def to_data(self) -> dict[str, Any]:
-        """Return the cell as plain JSON data."""
-        return {
+        """Return the cell as plain JSON data; what is as in DARTS is not mentioned."""
+        data: dict[str, Any] = {
             "nodes": [[list(edge) for edge in node] for node in self.nodes],
             "concat": list(self.concat),
         }
+        if self.inputs != 2:
+            data["inputs"] = self.inputs
+        if self.joined:
+            data["joined"] = list(self.joined)
+        return data
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Cell:
@@ -108,23 +121,35 @@ class Cell:
                 tuple(Edge(_of(str, operation), _of(int, source)) for operation, source in node)
                 for node in data["nodes"]
             )
-            cell = cls(nodes, tuple(_of(int, state) for state in data["concat"]))
-        except (KeyError, TypeError, ValueError) as error:
+            concat = tuple(_of(int, state) for state in data["concat"])
+            inputs = _of(int, data.get("inputs", 2))
+            joined = tuple(_of(int, node) for node in data.get("joined", ()))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise GenotypeError(f"not a cell: {type(error).__name__}: {error}") from None
+        cell = cls(nodes, concat, inputs, joined)
         cell.check()
+        if set(data) != set(cell.to_data()):  # or one cell would have two keys
+            raise GenotypeError(
+                f"a cell of {sorted(data)}; this one is written as {sorted(cell.to_data())}"
+            )
         return cell
 
     def check(self) -> None:
-        """Raise GenotypeError if an edge or the concatenation names a state that is not there."""
+        """Raise GenotypeError if an edge, the output or ``joined`` names what is not there."""
+        if self.inputs not in (1, 2):
+            raise GenotypeError(f"a cell has one or two inputs, not {self.inputs}")
         for node, edges in enumerate(self.nodes):
             for edge in edges:
-                if not 0 <= edge.source < node + 2:
+                if not 0 <= edge.source < node + self.inputs:
                     raise GenotypeError(
-                        f"node {node} takes state {edge.source}; allowed: 0 to {node + 1}"
+                        f"node {node} takes state {edge.source}; "
+                        f"allowed: 0 to {node + self.inputs - 1}"
                     )
-        states = len(self.nodes) + 2
+        states = len(self.nodes) + self.inputs
         if not self.concat or not all(0 <= state < states for state in self.concat):
             raise GenotypeError(f"concat {self.concat} must name states 0 to {states - 1}")
+        if not all(0 <= node < len(self.nodes) for node in self.joined):
+            raise GenotypeError(f"joined {self.joined} must name nodes 0 to {len(self.nodes) - 1}")
 
 
 def _of(kind: type[_Kind], value: Any) -> _Kind:

@@ -46,7 +46,11 @@ def drop_path(x: Tensor, probability: float) -> Tensor:
 
 
 class CellModule(nn.Module):
-    """One cell: each node sums its edges, and the chosen nodes are concatenated."""
+    """One cell: each node combines its edges, and the chosen states are concatenated.
+
+    A node that concatenates its edges brings them back to the cell's width by a pointwise
+    convolution. Inputs of a reduction cell that are part of its output are halved.
+    """
 
     def __init__(
         self,
@@ -66,20 +70,36 @@ class CellModule(nn.Module):
             for node in cell.nodes
             for edge in node
         )
+        self.joins = nn.ModuleDict(
+            {
+                str(node): ReluConvNorm(len(cell.nodes[node]) * channels, channels, ndim)
+                for node in cell.joined
+            }
+        )
+        self.outputs = nn.ModuleList(
+            FactorizedReduce(channels, channels, ndim)
+            if reduction and state < cell.inputs
+            else nn.Identity()
+            for state in cell.concat
+        )
 
     def forward(self, before: Tensor, last: Tensor, drop: float) -> Tensor:
         states = [self.first(before), self.second(last)]
         modules = iter(self.edges)
-        for node in self.cell.nodes:
+        for node, edges in enumerate(self.cell.nodes):
             paths = []
-            for edge in node:
+            for edge in edges:
                 module = next(modules)
                 y = module(states[edge.source])
                 if drop > 0 and not isinstance(module, nn.Identity):
                     y = drop_path(y, drop)
                 paths.append(y)
-            states.append(functools.reduce(torch.add, paths))
-        return torch.cat([states[i] for i in self.cell.concat], dim=1)
+            if node in self.cell.joined:
+                states.append(self.joins[str(node)](torch.cat(paths, dim=1)))
+            else:
+                states.append(functools.reduce(torch.add, paths))
+        chosen = zip(self.outputs, self.cell.concat, strict=True)
+        return torch.cat([module(states[state]) for module, state in chosen], dim=1)
 
 
 class Auxiliary(nn.Sequential):

@@ -1,7 +1,9 @@
 """Operations: what an edge can compute, for 1-D and 2-D inputs from one definition.
 
 Kernel names are those of the published spaces: ``sep_conv_3x3`` on a 1-D input has width 3.
-Order and content follow DARTS (Liu et al. 2019, section 3.1; quark0/darts, operations.py).
+Order and content follow DARTS (Liu et al. 2019, section 3.1; quark0/darts, operations.py); then
+come those of NASNet (Zoph et al. 2018, section 3.1) and of NAS-Bench-201 (Dong, Yang 2020, section
+2.1), in the form that DARTS gave them: ReLU, convolutions, one batch norm at the end.
 """
 
 from __future__ import annotations
@@ -23,7 +25,13 @@ _AVG: dict[int, type[nn.AvgPool1d] | type[nn.AvgPool2d]] = {1: nn.AvgPool1d, 2: 
 Factory = Callable[..., nn.Module]
 
 
-def convolution(ndim: int, inputs: int, outputs: int, kernel: int, **options: int) -> nn.Module:
+def convolution(
+    ndim: int,
+    inputs: int,
+    outputs: int,
+    kernel: int | tuple[int, ...],
+    **options: int | tuple[int, ...],
+) -> nn.Module:
     """Return a convolution without bias over ``ndim`` spatial dimensions."""
     return _CONV[ndim](inputs, outputs, kernel, bias=False, **options)  # type: ignore[arg-type]
 
@@ -71,17 +79,28 @@ class FactorizedReduce(nn.Module):
 
 
 class ReluConvNorm(nn.Sequential):
-    """ReLU, pointwise convolution, batch norm: what fits a cell's inputs to its width."""
+    """ReLU, convolution, batch norm; a pointwise one fits a cell's inputs to its width."""
 
-    def __init__(self, inputs: int, outputs: int, ndim: int, affine: bool = True):
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        ndim: int,
+        affine: bool = True,
+        kernel: int = 1,
+        stride: int = 1,
+    ):
         super().__init__(
             nn.ReLU(),
-            convolution(ndim, inputs, outputs, 1),
+            convolution(ndim, inputs, outputs, kernel, stride=stride, padding=kernel // 2),
             normalisation(ndim, outputs, affine),
         )
 
 
-def _depthwise(channels: int, kernel: int, stride: int, dilation: int, ndim: int, affine: bool):
+def depthwise(
+    channels: int, kernel: int, stride: int, dilation: int, ndim: int, affine: bool
+) -> tuple[nn.Module, ...]:
+    """Return ReLU, depthwise convolution, pointwise convolution, batch norm."""
     padding = dilation * (kernel - 1) // 2
     return (
         nn.ReLU(),
@@ -103,8 +122,8 @@ def _depthwise(channels: int, kernel: int, stride: int, dilation: int, ndim: int
 def _separable(kernel: int) -> Factory:
     def factory(channels: int, stride: int, ndim: int, affine: bool = True) -> nn.Module:
         return nn.Sequential(
-            *_depthwise(channels, kernel, stride, 1, ndim, affine),
-            *_depthwise(channels, kernel, 1, 1, ndim, affine),
+            *depthwise(channels, kernel, stride, 1, ndim, affine),
+            *depthwise(channels, kernel, 1, 1, ndim, affine),
         )
 
     return factory
@@ -112,7 +131,34 @@ def _separable(kernel: int) -> Factory:
 
 def _dilated(kernel: int) -> Factory:
     def factory(channels: int, stride: int, ndim: int, affine: bool = True) -> nn.Module:
-        return nn.Sequential(*_depthwise(channels, kernel, stride, 2, ndim, affine))
+        return nn.Sequential(*depthwise(channels, kernel, stride, 2, ndim, affine))
+
+    return factory
+
+
+def _full(kernel: int) -> Factory:
+    def factory(channels: int, stride: int, ndim: int, affine: bool = True) -> nn.Module:
+        return ReluConvNorm(channels, channels, ndim, affine, kernel, stride)
+
+    return factory
+
+
+def _factorized(kernel: int) -> Factory:
+    """Return ``1 x kernel``, then ``kernel x 1``; of a 1-D input the second sees a single row."""
+
+    def factory(channels: int, stride: int, ndim: int, affine: bool = True) -> nn.Module:
+        def along(axis: int) -> nn.Module:
+            shape, steps = [1] * ndim, [1] * ndim
+            if axis >= 0:
+                shape[axis], steps[axis] = kernel, stride
+            padding = tuple(n // 2 for n in shape)
+            return convolution(
+                ndim, channels, channels, tuple(shape), stride=tuple(steps), padding=padding
+            )
+
+        last = ndim - 1
+        norm = normalisation(ndim, channels, affine)
+        return nn.Sequential(nn.ReLU(), along(last), along(last - 1), norm)
 
     return factory
 
@@ -121,8 +167,11 @@ def _none(channels: int, stride: int, ndim: int, affine: bool = True) -> nn.Modu
     return Zero(stride)
 
 
-def _max_pool(channels: int, stride: int, ndim: int, affine: bool = True) -> nn.Module:
-    return _MAX[ndim](3, stride=stride, padding=1)
+def _max_pool(kernel: int) -> Factory:
+    def factory(channels: int, stride: int, ndim: int, affine: bool = True) -> nn.Module:
+        return _MAX[ndim](kernel, stride=stride, padding=kernel // 2)
+
+    return factory
 
 
 def _avg_pool(channels: int, stride: int, ndim: int, affine: bool = True) -> nn.Module:
@@ -135,12 +184,22 @@ def _skip(channels: int, stride: int, ndim: int, affine: bool = True) -> nn.Modu
 
 OPERATIONS: dict[str, Factory] = {
     "none": _none,
-    "max_pool_3x3": _max_pool,
+    "max_pool_3x3": _max_pool(3),
     "avg_pool_3x3": _avg_pool,
     "skip_connect": _skip,
     "sep_conv_3x3": _separable(3),
     "sep_conv_5x5": _separable(5),
     "dil_conv_3x3": _dilated(3),
     "dil_conv_5x5": _dilated(5),
+    "max_pool_5x5": _max_pool(5),
+    "max_pool_7x7": _max_pool(7),
+    "conv_1x1": _full(1),
+    "conv_3x3": _full(3),
+    "conv_5x5": _full(5),
+    "conv_3x1_1x3": _factorized(3),
+    "conv_7x1_1x7": _factorized(7),
+    "sep_conv_7x7": _separable(7),
+    "nor_conv_1x1": _full(1),
+    "nor_conv_3x3": _full(3),
 }
 """Name -> ``factory(channels, stride, ndim, affine=True)``, a module that keeps the channels."""

@@ -79,6 +79,10 @@ class SearchSpace(abc.ABC):
         """Return the cells of a genotype by name; none where the space is not made of cells."""
         return {}
 
+    def canonical(self, genotype: Genotype) -> Genotype:
+        """Return the representative of all genotypes that build the same network as this one."""
+        return genotype
+
     def size(self) -> int | None:
         """Return the number of decision sequences, or None where there is no closed form."""
         return None

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from search_space.genotype import Cell, Edge, Genotype, GenotypeError, parse_cells, print_cells
+from search_space.isomorphism import canonical_cell
 from search_space.mixture import derive, edges
 from search_space.network import CellNetwork
 from search_space.operations import OPERATIONS
@@ -94,6 +95,8 @@ class Darts(SearchSpace):
                 raise GenotypeError(
                     f"the {name} cell has {len(cell.nodes)} nodes, not {self.nodes}"
                 )
+            if cell.inputs != 2 or cell.joined:
+                raise GenotypeError(f"the {name} cell must have two inputs, and nodes that add")
             if cell.concat != tuple(range(2, self.nodes + 2)):
                 raise GenotypeError(
                     f"concat of the {name} cell is {list(cell.concat)}; in this space all nodes "
@@ -111,6 +114,14 @@ class Darts(SearchSpace):
                 decisions.append(pairs.index(sources))
                 decisions += [self._operation(edge.operation, name) for edge in inputs]
         return tuple(decisions)
+
+    def canonical(self, genotype: Genotype) -> Genotype:
+        """Return one genotype for all that differ in the order of nodes only."""
+        self.check(genotype)
+        if _MIXTURE in genotype.data:
+            return genotype
+        cells = self.cells(genotype)
+        return self.genotype({name: canonical_cell(cell) for name, cell in cells.items()})
 
     def size(self) -> int:
         """Product over nodes of (pairs of states) x (operations squared), for both cells."""

@@ -1,5 +1,6 @@
 """Plans that are shipped or shown are valid, and what a plan can hold is explained."""
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -7,10 +8,11 @@ import pytest
 
 from orchestrator.__main__ import cli
 from orchestrator.plan import Evaluate, Plan, parse_plan, read_plan
+from search_space.spaces import SPACES
 from searchers import METHODS
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ["README.md", "docs/plans.md", "docs/darts.md"]
+PAGES = ["README.md", "docs/plans.md", "docs/darts.md", "docs/spaces.md"]
 
 
 def yaml_blocks(name):
@@ -38,6 +40,23 @@ def test_every_key_is_explained(model, page):
     text = (ROOT / "docs" / f"{page}.md").read_text("utf-8")
     keys = {field.alias or name for name, field in model.model_fields.items()}
     assert {key for key in keys if not re.search(rf"\b{key}\b", text)} == set()
+
+
+@pytest.mark.parametrize("name", SPACES.names())
+def test_every_parameter_of_a_space_is_explained(name):
+    text = (ROOT / "docs" / "spaces.md").read_text("utf-8")
+    row = next(line for line in text.splitlines() if line.startswith(f"| `{name}` |"))
+    fields = {field.name for field in dataclasses.fields(SPACES.load(name))}
+    assert {field for field in fields if f"`{field}`" not in row} == set()
+
+
+def test_spaces_in_the_table_of_nasnet_are_valid():
+    text = (ROOT / "docs" / "spaces.md").read_text("utf-8")
+    written = re.findall(r"`(space: [^`]*nasnet[^`]*)`", text)
+    assert len(written) == 5
+    for space in written:
+        arm = f"{{method: random_search, {space}, budget: {{samples: 1}}}}"
+        parse_plan(f"name: a\ntask: digits\narms:\n  a: {arm}\n", "docs/spaces.md")
 
 
 def test_every_command_stands_in_the_readme():

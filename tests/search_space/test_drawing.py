@@ -88,6 +88,33 @@ def test_every_edge_and_every_concatenated_state_is_drawn_where_it_leads() -> No
     assert sorted(arrows) == sorted([*wanted, ("3", "output"), ("1", "output")])
 
 
+def test_a_cell_of_one_input_counts_it_as_its_first_node() -> None:
+    cell = Cell(((Edge("a", 0),), (Edge("b", 0), Edge("c", 1))), (2,), inputs=1)
+    svg = render_svg({"cell": cell}, "title")
+    assert Counter(texts(svg)) == Counter(
+        ["title", "Cell", "input", "output", "1", "2", "a", "b", "c"]
+    )
+    assert "cell_0_2 -> cell_0_output" in draw_cell(cell, "cell").source
+
+
+def test_an_edge_without_an_operation_is_an_arrow_without_a_box() -> None:
+    cell = Cell(((Edge("a", 0),), (Edge("b", 1), Edge("", 0))), (2,), inputs=1)
+    source = draw_cell(cell, "cell").source
+    assert "cell_0_0 -> cell_0_2 [" in source
+    assert "cell_0_2_1" not in source
+    assert "" not in texts(render_svg({"cell": cell}, "title"))
+
+
+def test_nodes_that_concatenate_are_rings() -> None:
+    def ellipses(joined: tuple[int, ...]) -> int:
+        cell = Cell(V2["normal"].nodes, (2, 3, 4, 5), joined=joined)
+        svg = ElementTree.fromstring(render_svg({"normal": cell}, "title"))
+        return sum(1 for _ in svg.iter(f"{SVG}ellipse"))
+
+    assert ellipses(()) == 4
+    assert ellipses((1, 3)) == 6
+
+
 def test_the_same_cells_give_the_same_bytes_in_this_and_another_process() -> None:
     svg = render_svg(V2, "title")
     assert render_svg(V2, "title") == svg

@@ -145,6 +145,35 @@ def test_json_of_another_space_is_refused_with_both_names() -> None:
 def test_a_cell_comes_back_from_its_plain_data() -> None:
     cell = Cell(((Edge("a", 0), Edge("b", 1)), (Edge("c", 2),), ()), (4, 2))
     assert Cell.from_data(cell.to_data()) == cell
+    assert set(cell.to_data()) == {"nodes", "concat"}
+    other = Cell(((Edge("a", 0), Edge("", 0)), (Edge("c", 1),)), (2,), inputs=1, joined=(0,))
+    assert Cell.from_data(other.to_data()) == other
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"inputs": 0}, "one or two inputs, not 0"),
+        ({"inputs": 3}, "one or two inputs, not 3"),
+        ({"inputs": 1}, "node 0 takes state 1; allowed: 0 to 0"),
+        ({"inputs": "2"}, "not a cell"),
+        ({"joined": [1]}, "must name nodes 0 to 0"),
+        ({"joined": 0}, "not a cell"),
+        ({"inputs": 2}, r"written as \['concat', 'nodes'\]"),
+        ({"joined": []}, r"written as \['concat', 'nodes'\]"),
+        ({"more": 1}, r"a cell of \['concat', 'more', 'nodes'\]"),
+    ],
+)
+def test_inputs_and_joins_that_are_not_there_are_refused(change: dict, says: str) -> None:
+    with pytest.raises(GenotypeError, match=says):
+        Cell.from_data({"nodes": [[["a", 1]]], "concat": [2], **change})
+
+
+def test_a_darts_cell_has_two_inputs_and_nodes_that_add() -> None:
+    data = Darts().parse(DARTS_V2).data
+    data["reduce"]["joined"] = [1]
+    with pytest.raises(GenotypeError, match="the reduce cell must have two inputs"):
+        Darts().encode(Genotype.of("darts", data))
 
 
 @pytest.mark.parametrize(

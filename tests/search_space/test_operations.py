@@ -88,8 +88,13 @@ def test_convolutions_have_as_many_parameters_as_their_closed_form(ndim: int) ->
         assert parameters(OPERATIONS[f"dil_conv_{text}"](c, 1, ndim)) == layer
     assert parameters(OPERATIONS["skip_connect"](c, 1, ndim)) == 0
     assert parameters(OPERATIONS["skip_connect"](c, 2, ndim)) == c * c + 2 * c
-    for name in ("none", "max_pool_3x3", "avg_pool_3x3"):
+    for name in ("none", "max_pool_3x3", "max_pool_5x5", "max_pool_7x7", "avg_pool_3x3"):
         assert parameters(OPERATIONS[name](c, 2, ndim)) == 0
+    for name, kernel in (("conv_1x1", 1), ("conv_3x3", 3), ("conv_5x5", 5), ("nor_conv_3x3", 3)):
+        assert parameters(OPERATIONS[name](c, 1, ndim)) == c * c * kernel**ndim + 2 * c
+    for name, kernel in (("conv_3x1_1x3", 3), ("conv_7x1_1x7", 7)):
+        both = kernel + (kernel if ndim == 2 else 1)
+        assert parameters(OPERATIONS[name](c, 1, ndim)) == c * c * both + 2 * c
 
 
 @pytest.mark.parametrize(
@@ -100,6 +105,14 @@ def test_convolutions_have_as_many_parameters_as_their_closed_form(ndim: int) ->
         ("sep_conv_5x5", [-4, -3, -2, -1, 0, 1, 2, 3, 4]),
         ("dil_conv_3x3", [-2, 0, 2]),
         ("dil_conv_5x5", [-4, -2, 0, 2, 4]),
+        ("sep_conv_7x7", [-6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6]),
+        ("conv_1x1", [0]),
+        ("conv_3x3", [-1, 0, 1]),
+        ("conv_5x5", [-2, -1, 0, 1, 2]),
+        ("conv_3x1_1x3", [-1, 0, 1]),
+        ("conv_7x1_1x7", [-3, -2, -1, 0, 1, 2, 3]),
+        ("nor_conv_1x1", [0]),
+        ("nor_conv_3x3", [-1, 0, 1]),
         ("avg_pool_3x3", [-1, 0, 1]),
         ("skip_connect", [0]),
         ("none", []),
@@ -194,7 +207,7 @@ def test_relu_conv_norm_is_a_rectified_matrix_product_at_each_position() -> None
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", OPERATIONS)
 def test_a_one_dimensional_operation_is_the_two_dimensional_one_on_a_single_row(
     name: str, stride: int
 ) -> None:

@@ -120,6 +120,13 @@ def test_the_neighbours_are_all_architectures_one_decision_away(space: SearchSpa
     assert found == list(space.neighbours(genotype))
 
 
+def test_a_representative_is_of_the_space_and_represents_itself(space: SearchSpace) -> None:
+    for genotype in samples(space, 20):
+        representative = space.canonical(genotype)
+        space.check(representative)
+        assert space.canonical(representative) == representative
+
+
 def test_a_genotype_comes_back_from_its_text_and_from_json(space: SearchSpace) -> None:
     for genotype in samples(space, 20):
         assert space.parse(space.text(genotype)) == genotype
