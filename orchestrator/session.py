@@ -195,7 +195,7 @@ def print_status(console: Console, store: Store, record: StudyRecord) -> None:
 
 
 def draw_study(store: Store, record: StudyRecord) -> Iterator[Path]:
-    """Draw the cells that each search of a study found; yield the files."""
+    """Draw the architecture that each search of a study found; yield the files."""
     members = store.table("members")
     members = members[(members["study"] == record.key) & (members["role"] == "evaluate")]
     jobs = store.jobs().set_index("key")["job"]
@@ -206,25 +206,25 @@ def draw_study(store: Store, record: StudyRecord) -> Iterator[Path]:
         if job is None or job.genotype is None or job.space is None:
             continue
         task, arm, position = place
-        cells = make_space(job.space).cells(Genotype.from_json(job.genotype))
-        if cells:
+        parts = make_space(job.space).drawing(Genotype.from_json(job.genotype))
+        if parts:
             path = folder / f"{task}-{arm}-{position}.svg".replace("/", "_")
-            _draw(path, render_svg(cells, f"{arm} on {task}, search {position}"))
+            _draw(path, render_svg(parts, f"{arm} on {task}, search {position}"))
             yield path
 
 
 def show_genotype(console: Console, text: str, store_url: str | None, svg: str | None) -> None:
-    """Print a genotype in all its forms, and draw its cells."""
+    """Print a genotype in all its forms, and draw it."""
     space_name, genotype = _read_genotype(text, store_url)
     space = SPACES.load(space_name)()
     _say(console, f"key    {genotype.key}")
     _say(console, f"space  {genotype.space}")
     _say(console, f"json   {genotype.to_json()}")
     _say(console, f"text   {space.text(genotype)}")
-    cells = space.cells(genotype)
-    if cells:
+    parts = space.drawing(genotype)
+    if parts:
         path = Path(svg or f"{genotype.key}.svg")
-        _draw(path, render_svg(cells, f"{genotype.space} {genotype.key}"))
+        _draw(path, render_svg(parts, f"{genotype.space} {genotype.key}"))
         _say(console, f"drawn  {path}")
 
 

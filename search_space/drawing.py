@@ -1,4 +1,4 @@
-"""Drawings: the cells of a genotype as a picture, each operation always in the same colour."""
+"""Drawings: a genotype as a picture, each operation always in the same colour."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 import graphviz
 
 from search_space.genotype import Cell, digest
+from search_space.graph import Graph
 
 # Families by hue, kernel sizes by lightness. Those of DARTS were chosen by search over sRGB:
 # contrast with white at least 4.6 (WCAG AA asks 4.5 for text), CIEDE2000 distance between any two
@@ -84,13 +85,19 @@ def draw_cell(cell: Cell, title: str) -> graphviz.Digraph:
     return _picture([(title, cell)], "")
 
 
-def draw_cells(cells: Mapping[str, Cell], title: str) -> graphviz.Digraph:
-    """Return all ``cells`` below each other in one graph, in the order of the mapping."""
-    titled = [(_CELL_TITLES.get(name, f"{name} cell"), cell) for name, cell in cells.items()]
+def draw_cells(cells: Mapping[str, Cell | Graph], title: str) -> graphviz.Digraph:
+    """Return all ``cells`` below each other in one graph, in the order of the mapping.
+
+    Graphs of architectures that are not made of cells stand under their names as they are.
+    """
+    titled = [
+        (_CELL_TITLES.get(name, f"{name} cell") if isinstance(cell, Cell) else name, cell)
+        for name, cell in cells.items()
+    ]
     return _picture(titled, title)
 
 
-def render_svg(cells: Mapping[str, Cell], title: str) -> str:
+def render_svg(cells: Mapping[str, Cell | Graph], title: str) -> str:
     """Return one SVG picture of ``cells``, such as the normal and the reduction cell.
 
     It starts with ``<svg``: it can be written to a file or put into an HTML page as it is. The
@@ -132,7 +139,7 @@ def _program() -> str:
     return found
 
 
-def _picture(cells: Sequence[tuple[str, Cell]], title: str) -> graphviz.Digraph:
+def _picture(cells: Sequence[tuple[str, Cell | Graph]], title: str) -> graphviz.Digraph:
     graph = graphviz.Digraph()
     _style(graph, title, "15")
     # A second pass over the crossings of edges would forget that c_{k-2} stands above c_{k-1}.
@@ -142,7 +149,10 @@ def _picture(cells: Sequence[tuple[str, Cell]], title: str) -> graphviz.Digraph:
         with graph.subgraph(name=f"cluster_{number}") as part:
             _style(part, name, "13")
             part.attr(labeljust="l", color="none")
-            _draw(part, cell, f"cell_{number}")
+            if isinstance(cell, Cell):
+                _draw(part, cell, f"cell_{number}")
+            else:
+                _draw_graph(part, cell, f"cell_{number}")
     return graph
 
 
@@ -166,13 +176,28 @@ def _draw(graph: graphviz.Digraph, cell: Cell, prefix: str) -> None:
                 graph.edge(f"{prefix}_{edge.source}", state, color=_FAINT, weight="0")
                 continue
             box, tint, label = f"{state}_{place}", colour(edge.operation), _escape(edge.operation)
-            graph.node(box, label, fillcolor=tint, color=tint, fontcolor=_PAPER, fontsize="11")
+            graph.node(box, label, **_filled(tint))
             graph.edge(f"{prefix}_{edge.source}", f"{box}:w", color=tint, arrowhead="none")
             graph.edge(f"{box}:e", state, color=tint)
     graph.node(f"{prefix}_output", label=output)
     for source in cell.concat:
         faint = {"color": _FAINT, "penwidth": "0.8", "arrowsize": "0.5"}
         graph.edge(f"{prefix}_{source}", f"{prefix}_output", **faint)
+
+
+def _draw_graph(graph: graphviz.Digraph, drawn: Graph, prefix: str) -> None:
+    """Add ``drawn`` to ``graph``; an arrow has the colour of the operation that it leads from."""
+    for number, box in enumerate(drawn.boxes):
+        tint = {} if box.operation is None else _filled(colour(box.operation))
+        graph.node(f"{prefix}_{number}", _escape(box.label), **tint)
+    for start, end in drawn.arrows:
+        operation = drawn.boxes[start].operation
+        tint = {} if operation is None else {"color": colour(operation)}
+        graph.edge(f"{prefix}_{start}", f"{prefix}_{end}", **tint)
+
+
+def _filled(tint: str) -> dict[str, str]:
+    return {"fillcolor": tint, "color": tint, "fontcolor": _PAPER, "fontsize": "11"}
 
 
 def _style(graph: graphviz.Digraph, title: str, size: str) -> None:

@@ -35,6 +35,15 @@ def preprocessing(
     return fit(before, channels, ndim, affine), ReluConvNorm(last, channels, ndim, affine)
 
 
+def auxiliary_fits(task: Task) -> bool:
+    """Whether an auxiliary head behind two reductions finds maps at least 8 wide.
+
+    The paper's CIFAR networks, of 32 x 32 inputs, are the smallest; dense tasks have none.
+    """
+    # Two reductions divide by four: 8 positions there are 32 behind the stem.
+    return not task.output.dense and min(task.spatial) // 2 ** halvings(task.spatial) >= 32
+
+
 def drop_path(x: Tensor, probability: float) -> Tensor:
     """Zero whole examples of a batch with ``probability`` and scale the rest.
 
@@ -134,8 +143,7 @@ class CellNetwork(nn.Module):
         task: gives the shapes of inputs and outputs.
         channels: width of the first cells; doubled at each reduction.
         layers: number of cells.
-        auxiliary: add an auxiliary head where the maps at two thirds of the depth are still at
-            least 8 wide and the output is not dense (the paper's CIFAR networks: 32 x 32 inputs).
+        auxiliary: add an auxiliary head at two thirds of the depth where :func:`auxiliary_fits`.
 
     In training mode ``forward`` returns the outputs, or (outputs, auxiliary outputs) where there
     is an auxiliary head. Set ``drop_path`` to the probability with which a path is dropped.
@@ -168,9 +176,7 @@ class CellNetwork(nn.Module):
             if layer == 2 * layers // 3:
                 auxiliary_width = widths[1]
         self.auxiliary_layer = -1
-        # Two reductions divide by four: 8 positions there are 32 behind the stem.
-        narrowest = min(task.spatial) // 2 ** halvings(task.spatial)
-        if auxiliary and not task.output.dense and narrowest >= 32:
+        if auxiliary and auxiliary_fits(task):
             self.auxiliary_layer = 2 * layers // 3
             self.auxiliary = Auxiliary(task, auxiliary_width)
         self.head = Head(task, widths[1])

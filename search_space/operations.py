@@ -41,6 +41,19 @@ def normalisation(ndim: int, channels: int, affine: bool = True) -> nn.Module:
     return _NORM[ndim](channels, affine=affine)
 
 
+def max_pooling(ndim: int, kernel: int, stride: int) -> nn.Module:
+    """Return a max pooling whose outputs are as many as the inputs over ``stride``, rounded up.
+
+    ``kernel`` is odd, as everywhere here: the window is centred.
+    """
+    return _MAX[ndim](kernel, stride=stride, padding=kernel // 2)
+
+
+def average_pooling(ndim: int, kernel: int, stride: int) -> nn.Module:
+    """Return an average pooling of the size of :func:`max_pooling`; padding does not count."""
+    return _AVG[ndim](kernel, stride=stride, padding=kernel // 2, count_include_pad=False)
+
+
 def _spatial(x: Tensor, part: slice) -> Tensor:
     """Return ``part`` of every spatial dimension of ``[N, C, ...]``."""
     return x[(slice(None), slice(None)) + (part,) * (x.dim() - 2)]
@@ -169,13 +182,13 @@ def _none(channels: int, stride: int, ndim: int, affine: bool = True) -> nn.Modu
 
 def _max_pool(kernel: int) -> Factory:
     def factory(channels: int, stride: int, ndim: int, affine: bool = True) -> nn.Module:
-        return _MAX[ndim](kernel, stride=stride, padding=kernel // 2)
+        return max_pooling(ndim, kernel, stride)
 
     return factory
 
 
 def _avg_pool(channels: int, stride: int, ndim: int, affine: bool = True) -> nn.Module:
-    return _AVG[ndim](3, stride=stride, padding=1, count_include_pad=False)
+    return average_pooling(ndim, 3, stride)
 
 
 def _skip(channels: int, stride: int, ndim: int, affine: bool = True) -> nn.Module:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from torch import Tensor, nn
 
 from search_space.genotype import Cell, Genotype, GenotypeError
+from search_space.graph import Graph
 from search_space.supernet import Supernet
 from search_space.task import Task
 
@@ -82,6 +83,10 @@ class SearchSpace(abc.ABC):
     def canonical(self, genotype: Genotype) -> Genotype:
         """Return the representative of all genotypes that build the same network as this one."""
         return genotype
+
+    def drawing(self, genotype: Genotype) -> Mapping[str, Cell | Graph]:
+        """Return what a picture of ``genotype`` shows, by title: its cells where it has any."""
+        return self.cells(genotype)
 
     def size(self) -> int | None:
         """Return the number of decision sequences, or None where there is no closed form."""

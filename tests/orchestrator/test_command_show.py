@@ -44,6 +44,25 @@ def test_the_published_cells_are_printed_in_every_form_and_drawn(run: Run, tmp_p
         assert word in texts
 
 
+@pytest.mark.parametrize(
+    ("text", "space", "word"),
+    [
+        ("[C(2,3,1), P(3,2)]", "chain", "max_pool 3"),
+        # As in Zhong et al. 2018, figure 2.
+        ("[(1,4,0,0,0), (2,1,3,1,0), (3,5,0,1,2), (4,7,0,0,0)]", "block_qnn", "conv_3x3"),
+    ],
+)
+def test_an_architecture_without_cells_is_printed_and_drawn(
+    run: Run, tmp_path: Path, text: str, space: str, word: str
+) -> None:
+    svg = tmp_path / "drawn.svg"
+    code, out, err = run("show", text, "--svg", str(svg))
+    assert (code, err) == (0, "")
+    shown = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert (shown["space"], shown["text"]) == (space, text)
+    assert word in " ".join(ET.parse(svg).getroot().itertext())
+
+
 def test_a_genotype_in_a_log_line_or_in_json_is_the_same_genotype(run: Run, tmp_path: Path) -> None:
     _, first, _ = run("show", f"2024-05-17 12:00:00 INFO genotype = {DARTS_V2}")
     keyed = dict(line.split(maxsplit=1) for line in first.splitlines())
