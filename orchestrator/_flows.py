@@ -58,7 +58,8 @@ def _sampled(contender: Contender, arm: MethodArm, position: int, seed: int) -> 
         # Scores are told in the order of the questions, as far as they are known.
         while told < len(asked) and (result := contender.result(asked[told][1])) is not None:
             score = contender.sign * result.score
-            sampler.tell(asked[told][0], score if math.isfinite(score) else -math.inf)
+            score = score if math.isfinite(score) else -math.inf
+            sampler.tell(asked[told][0], score, result.costs)
             told += 1
         genotype = sampler.ask()
         if genotype is None:

@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import ray
 from ray import tune
 from ray._private import ray_constants
@@ -103,7 +104,10 @@ def _known_results(store: Store) -> dict[str, Result]:
     for row in jobs[jobs["outcome"].isin(FINISHED)].itertuples():
         found = genotypes.get(row.found) if isinstance(row.found, str) else None
         genotype = None if found is None else Genotype.from_json(found)
-        results[str(row.key)] = Result(row.outcome, row.score, genotype, row.compute, row.seconds)
+        counts = (0 if pd.isna(n) else int(n) for n in (row.parameters, row.multiply_adds))
+        results[str(row.key)] = Result(
+            row.outcome, row.score, genotype, row.compute, row.seconds, *counts
+        )
     return results
 
 
@@ -212,6 +216,8 @@ class Driver:
             found,
             result.get("compute", 0.0),
             result["job_seconds"],
+            result.get("parameters", 0),
+            result.get("multiply_adds", 0),
         )
         if ended.failed:
             failure = (assignment, result["outcome"], result.get("detail") or "")

@@ -79,13 +79,24 @@ class Job:
 
 @dataclass(frozen=True)
 class Result:
-    """What the rest of a study needs to know of a job that has ended, well or not."""
+    """What the rest of a study needs to know of a job that has ended, well or not.
+
+    ``parameters`` and ``multiply_adds`` are the network's; 0 where nobody counted them.
+    """
 
     outcome: str
     score: float = math.nan
     genotype: Genotype | None = None
     compute: float = 0.0
     seconds: float = 0.0
+    parameters: int = 0
+    multiply_adds: int = 0
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """What is known of the network's costs, as a sampler is told them."""
+        counted = {"parameters": self.parameters, "multiply_adds": self.multiply_adds}
+        return {name: float(count) for name, count in counted.items() if count > 0}
 
     @property
     def failed(self) -> bool:

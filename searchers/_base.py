@@ -7,7 +7,8 @@ import time
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any, ClassVar, Final
 
 import pydantic
 import torch
@@ -163,8 +164,15 @@ class Search(Program):
     ): ...
 
 
+# What is known of a candidate's costs where nobody says any.
+NO_COSTS: Final[Mapping[str, float]] = MappingProxyType({})
+
+
 class Sampler(abc.ABC):
     """A method that only chooses; somebody else scores its choices, in any order.
+
+    Many can be asked for before the first is told, results come back in any order, one that was
+    asked for may never be told, and one that was not may be: a store remembers other runs.
 
     Args:
         space: what to choose from.
@@ -185,8 +193,16 @@ class Sampler(abc.ABC):
         """Return the next architecture to score, or None when there is none left."""
 
     @abc.abstractmethod
-    def tell(self, genotype: Genotype, score: float) -> None:
-        """Take in a score, higher is better; minus infinity for a candidate that failed."""
+    def tell(self, genotype: Genotype, score: float, costs: Mapping[str, float] = NO_COSTS) -> None:
+        """Take in a score, higher is better; minus infinity for a candidate that failed.
+
+        Args:
+            genotype: of the space.
+            score: finite or minus infinity.
+            costs: what is known of the candidate and should be low: ``parameters`` and
+                ``multiply_adds`` (of one example), and where measured ``peak_memory`` (bytes) and
+                ``latency`` (seconds). Empty where nothing is known, as of one that failed.
+        """
 
     @abc.abstractmethod
     def state_dict(self) -> dict[str, Any]:

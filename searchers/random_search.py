@@ -6,11 +6,12 @@ Li, Talwalkar: Random Search and Reproducibility for Neural Architecture Search,
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from typing import Any
 
 from search_space.genotype import Genotype
 from search_space.space import SearchSpace
-from searchers._base import Sampler, StrictParams
+from searchers._base import NO_COSTS, Sampler, StrictParams
 
 
 class RandomSearch(Sampler):
@@ -26,7 +27,7 @@ class RandomSearch(Sampler):
     def ask(self) -> Genotype:
         return self.space.sample(self.rng)
 
-    def tell(self, genotype: Genotype, score: float) -> None:
+    def tell(self, genotype: Genotype, score: float, costs: Mapping[str, float] = NO_COSTS) -> None:
         """Nothing is learned from a score."""
 
     def state_dict(self) -> dict[str, Any]:

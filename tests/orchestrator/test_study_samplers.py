@@ -47,6 +47,32 @@ def test_a_sampler_is_told_scores_in_the_order_of_its_questions_higher_being_bet
     assert [genotype for genotype, _ in sampler.told] == sampler.asked[:4]
 
 
+def test_a_sampler_is_told_the_costs_that_are_known(world: Callable[..., World]) -> None:
+    from searchers import METHODS
+
+    sampler = METHODS.load("remembering")
+    sampler.told, sampler.costs, sampler.asked = [], [], []
+    outcomes = iter(
+        [
+            Result("done", 0.25, parameters=7, multiply_adds=9),
+            Result("diverged", parameters=5, multiply_adds=0),
+            Result("bug"),
+            Result("done", 0.5),
+        ]
+    )
+    w = world(
+        """\
+        name: x
+        task: digits
+        arms:
+          r: {method: remembering, estimator: made_up, budget: {samples: 4}, params: {count: 9}}
+        """,
+        lambda job: next(outcomes) if job.kind == "candidate" else made_up_result(job),
+    )
+    w.run(slots=1)
+    assert sampler.costs == [{"parameters": 7, "multiply_adds": 9}, {"parameters": 5}, {}]
+
+
 def test_a_score_that_comes_early_waits_for_those_before_it(world: Callable[..., World]) -> None:
     from searchers import METHODS
 

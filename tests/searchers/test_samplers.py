@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from search_space.genotype import Genotype
 from search_space.space import SearchSpace
 from search_space.spaces import SPACES
 from searchers import METHODS, Sampler
+from searchers._base import NO_COSTS
 
 SAMPLERS = [name for name in METHODS.names() if issubclass(METHODS.load(name), Sampler)]
 
@@ -35,6 +36,15 @@ def score(genotype: Genotype) -> float:
     return int(genotype.key, 16) / 16**16
 
 
+def costs(genotype: Genotype) -> dict[str, float]:
+    """Return costs that look like chance; of some candidates only one of them is known."""
+    draw = random.Random(genotype.key)
+    known = {"parameters": float(draw.randrange(1, 1000))}
+    if draw.random() < 0.8:
+        known["multiply_adds"] = float(draw.randrange(1, 1000))
+    return known
+
+
 def conversation(sampler: Sampler) -> Iterator[str | None]:
     """Ask and tell as a cluster does: several at once, back in another order, some failed."""
     order, waiting = random.Random(0), []
@@ -45,7 +55,10 @@ def conversation(sampler: Sampler) -> Iterator[str | None]:
             waiting.append(genotype)
         if len(waiting) > 4:
             told = waiting.pop(order.randrange(len(waiting)))
-            sampler.tell(told, float("-inf") if turn % 7 == 0 else score(told))
+            if turn % 7 == 0:
+                sampler.tell(told, float("-inf"))
+            else:
+                sampler.tell(told, score(told), costs(told))
 
 
 def keys(sampler: Sampler) -> list[str | None]:
@@ -89,8 +102,10 @@ class TestEverySampler:
                 self.asked += 1
                 return current.ask()
 
-            def tell(self, genotype: Genotype, score: float) -> None:
-                current.tell(genotype, score)
+            def tell(
+                self, genotype: Genotype, score: float, costs: Mapping[str, float] = NO_COSTS
+            ) -> None:
+                current.tell(genotype, score, costs)
 
         assert list(conversation(Relay())) == whole  # type: ignore[arg-type]
 
@@ -115,6 +130,35 @@ class TestEverySampler:
             genotype = sampler.ask()
             assert genotype is not None
             space.check(genotype)
+
+    def test_takes_in_what_comes_back_in_another_order_after_many_questions(
+        self, name: str
+    ) -> None:
+        sampler, space = make(name), darts()
+        asked = [genotype for _ in range(MANY) if (genotype := sampler.ask()) is not None]
+        random.Random(1).shuffle(asked)
+        for turn, genotype in enumerate(asked):
+            if turn % 5 == 0:
+                sampler.tell(genotype, float("-inf"))
+            elif turn % 5 != 1:  # every fifth is never told
+                sampler.tell(genotype, score(genotype), costs(genotype))
+            space.check(sampler.ask())
+
+    def test_can_be_told_one_candidate_twice(self, name: str) -> None:
+        sampler, space = make(name), darts()
+        for _ in range(MANY // 2):
+            genotype = sampler.ask()
+            for _ in range(2):
+                sampler.tell(genotype, score(genotype), costs(genotype))
+        space.check(sampler.ask())
+
+    def test_changes_nothing_of_what_it_is_told(self, name: str) -> None:
+        sampler = make(name)
+        for _ in range(MANY):
+            genotype = sampler.ask()
+            told = costs(genotype)
+            sampler.tell(genotype, score(genotype), told)
+            assert told == costs(genotype)
 
     def test_all_it_chooses_is_of_the_space(self, name: str) -> None:
         space = darts(nodes=2, operations=("none", "skip_connect", "max_pool_3x3"))

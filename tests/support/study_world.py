@@ -37,7 +37,7 @@ SAMPLER = '''
 """Learns nothing and remembers what it is told."""
 import random
 
-from searchers._base import Sampler, StrictParams
+from searchers._base import NO_COSTS, Sampler, StrictParams
 
 
 class Remembering(Sampler):
@@ -49,6 +49,7 @@ class Remembering(Sampler):
         count: int = 4
 
     told = []
+    costs = []
     asked = []
 
     def __init__(self, space, params, *, seed):
@@ -63,8 +64,9 @@ class Remembering(Sampler):
         self.asked.append(self.space.sample(self.rng))
         return self.asked[-1]
 
-    def tell(self, genotype, score):
+    def tell(self, genotype, score, costs=NO_COSTS):
         self.told.append((genotype, score))
+        self.costs.append(dict(costs))
 
     def state_dict(self):
         return {}
