@@ -230,8 +230,10 @@ class MethodArm(StrictParams):
 
     @pydantic.model_validator(mode="after")
     def _combination(self) -> MethodArm:
-        has_supernet = type(self.space.make()).supernet is not SearchSpace.supernet
+        space = self.space.make()
+        has_supernet = type(space).supernet is not SearchSpace.supernet
         if self.samples:
+            METHODS.load(self.method)(space, self.params, seed=0)  # its own check of the space
             if self.budget is None:
                 raise ValueError(
                     f"{self.method} goes on for ever: give it `budget: {{samples: N}}` or "

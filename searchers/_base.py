@@ -178,6 +178,9 @@ class Sampler(abc.ABC):
         space: what to choose from.
         params: the method's own ``Params``.
         seed: of all chance in it.
+
+    Raises:
+        ValueError: it cannot choose from this space.
     """
 
     class Params(StrictParams):
@@ -185,8 +188,16 @@ class Sampler(abc.ABC):
 
     smoke: ClassVar[dict[str, Any]] = {}
 
+    # Whether scores change what is asked for next.
+    guided: ClassVar[bool] = True
+
     def __init__(self, space: SearchSpace, params: Any, *, seed: int):
         self.space, self.params, self.seed = space, params, seed
+
+    @property
+    def weighs(self) -> tuple[str, ...]:
+        """The names of the costs that it wants to be told; counting costs takes time."""
+        return ()
 
     @abc.abstractmethod
     def ask(self) -> Genotype | None:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from search_space.genotype import Genotype
 from search_space.space import SearchSpace
 from searchers._base import NO_COSTS, Sampler, StrictParams
+from searchers._population import restore
 
 
 class RandomSearch(Sampler):
@@ -19,6 +20,8 @@ class RandomSearch(Sampler):
 
     class Params(StrictParams):
         """Random search has no parameters."""
+
+    guided: ClassVar[bool] = False
 
     def __init__(self, space: SearchSpace, params: Params, *, seed: int):
         super().__init__(space, params, seed=seed)
@@ -34,5 +37,4 @@ class RandomSearch(Sampler):
         return {"rng": self.rng.getstate()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        version, numbers, gauss = state["rng"]
-        self.rng.setstate((version, tuple(numbers), gauss))
+        restore(self.rng, state["rng"])

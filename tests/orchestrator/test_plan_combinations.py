@@ -192,3 +192,10 @@ def test_names_that_folders_and_commands_stumble_over_are_refused(name: str) -> 
         where, message = only_fault(text)
         assert where.startswith(path)
         assert "letters" in message, "a pattern is no explanation"
+
+
+def test_a_method_that_cannot_choose_from_a_space_is_refused_with_what_would_work() -> None:
+    with pytest.raises(PlanError, match=r"arms\.g: .*grid takes up to 100,000.*random_search"):
+        parse_plan(
+            "name: x\ntask: digits\narms:\n  g: {method: grid, space: darts, budget: {samples: 5}}"
+        )
