@@ -11,11 +11,7 @@ from orchestrator._contender import Contender
 from orchestrator.jobs import Job
 from orchestrator.plan import MethodArm
 from search_space.genotype import Genotype, canonical_json, digest
-
-# So many draws in a row that bring nothing new mean that the space is as good as exhausted: while
-# one draw in 20 is of an unseen candidate, so many miss all of these once in 170 times.
-DRAWS_WITHOUT_NEWS = 100
-
+from searchers._inline import DRAWS_WITHOUT_NEWS
 
 # A candidate that fails fast spends hardly any of a budget of seconds, so that one after another
 # would be asked for. Fewer in a row can be chance, such as two networks too large for the memory;

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from orchestrator.jobs import Entry, Job, Result
 from orchestrator.plan import MethodArm, NetworkArm, Plan, TaskChoice
 from search_space.baselines import BASELINES
-from search_space.genotype import Genotype
+from search_space.genotype import Genotype, canonical_json, digest
+from search_space.space import SearchSpace
 from search_space.task import Task
+from searchers import Sampler
+from searchers._pricing import Admission, Blueprint, Pricing, nothing
 from searchers._training import TrainingParams
+from searchers.estimators import Estimator
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,8 @@ class Board:
         decisions: what was decided once, by key.
         decide: called with (key, name, value) for each new decision.
         slots: how many jobs can run at once; bounds how far a budget of seconds is overrun.
+        searched: what the searches that have ended found, by task, arm and position.
+        measured: latencies that this run has measured, by key; decisions like others.
     """
 
     plan: Plan
@@ -71,6 +77,7 @@ class Board:
     decide: Callable[[str, str, float], None]
     slots: int = 1
     searched: dict[tuple[str, str, int], Searched] = field(default_factory=dict)
+    measured: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.fingerprints = {label: task.fingerprint() for label, task in self.tasks.items()}
@@ -95,6 +102,10 @@ class Contender:
         self.task = board.tasks[self.label]
         self.sign = 1.0 if self.task.metric.higher_is_better else -1.0
         self.seeds = board.plan.seeds_of(arm) if isinstance(arm, MethodArm) else ()
+        self.limits = board.plan.limits_of(arm) if isinstance(arm, MethodArm) else {}
+        # A table says the same each time it is asked.
+        once = self.task.table is not None
+        self.evaluation_seeds = self.evaluate.seeds[:1] if once else self.evaluate.seeds
 
     def result(self, job: Job) -> Result | None:
         """Return what is known of a job, None if it has not ended."""
@@ -108,6 +119,48 @@ class Contender:
         """Let the others know what a search has found and spent."""
         self.board.searched[self.label, self.name, position] = searched
 
+    def admission(self, sampler: Sampler) -> Admission:
+        """Return who asks ``sampler`` for candidates that keep the limits of the arm."""
+        if not self.limits:
+            return Admission(sampler, {}, [])
+        sizes = dict.fromkeys([self._estimator.size, self._evaluated_size])
+        pricings = [self._pricing(sampler.space, size, self.limits) for size in sizes]
+        return Admission(sampler, self.limits, pricings)
+
+    def weigh(self, sampler: Sampler) -> Callable[[Genotype], Mapping[str, float]]:
+        """Return what tells a candidate's costs that ``sampler`` wants to know."""
+        if not sampler.weighs:
+            return nothing
+        return self._pricing(sampler.space, self._estimator.size, sampler.weighs)
+
+    @property
+    def _estimator(self) -> Estimator:
+        assert isinstance(self.arm, MethodArm)
+        assert self.arm.estimator is not None
+        return self.arm.estimator.make()
+
+    @property
+    def _evaluated_size(self) -> tuple[int, int]:
+        return self.evaluate.channels, self.evaluate.layers
+
+    def _pricing(self, space: SearchSpace, size: tuple[int, int], names: Iterable[str]) -> Pricing:
+        """Return what tells costs; latencies are decisions, measured once and kept."""
+        assert isinstance(self.arm, MethodArm)
+        about = ["latency", self.arm.space.model_dump(mode="json"), self.label, *size]
+
+        def key_of(genotype: str) -> str:
+            return digest(canonical_json([*about, genotype]))
+
+        def measured(genotype: str) -> float | None:
+            key = key_of(genotype)
+            return self.board.measured.get(key, self.board.decisions.get(key))
+
+        def remember(genotype: str, seconds: float) -> None:
+            self.board.measured[key_of(genotype)] = seconds
+            self.board.decide(key_of(genotype), "latency", seconds)
+
+        return Pricing(Blueprint.of(space, self.task, size), names, measured, remember)
+
     def assign(self, job: Job, position: int = 0) -> Assignment:
         """Return the job with its place in the study."""
         return Assignment(job, self.label, self.name, position)
@@ -117,6 +170,22 @@ class Contender:
         assert isinstance(self.arm, MethodArm)
         method = Entry(self.arm.method, self.arm.params.model_dump(mode="json"))
         return self._job("search", seed, space=self.arm.space.entry(), method=method)
+
+    def inline_job(self, seed: int, budget: dict[str, float]) -> Job:
+        """Return the job in which a sampler scores its candidates itself."""
+        assert isinstance(self.arm, MethodArm)
+        assert self.arm.estimator is not None
+        limits = self.limits
+        size = dict(zip(("channels", "layers"), self._evaluated_size, strict=True))
+        return self._job(
+            "search",
+            seed,
+            space=self.arm.space.entry(),
+            method=Entry(self.arm.method, self.arm.params.model_dump(mode="json")),
+            estimator=self.arm.estimator.entry(),
+            budget=budget,
+            limits={"at_most": limits, "evaluated": size} if limits else None,
+        )
 
     def candidate_job(self, genotype: Genotype, seed: int) -> Job:
         """Return the job that scores a candidate of a sampler."""
@@ -131,14 +200,20 @@ class Contender:
         )
 
     def evaluation_job(self, genotype: Genotype, seed: int) -> Job:
-        """Return the job that retrains what a search found and scores the test split."""
+        """Return the job that retrains what a search found and scores the test split.
+
+        Where the task is a table only the size of the network counts, for its costs.
+        """
         assert isinstance(self.arm, MethodArm)
+        content = self.evaluate.model_dump(mode="json", exclude={"seeds", "pick"})
+        if self.task.table is not None:
+            content = {name: content[name] for name in ("channels", "layers")}
         return self._job(
             "evaluate",
             seed,
             space=self.arm.space.entry(),
             genotype=genotype.to_json(),
-            training=self.evaluate.model_dump(mode="json", exclude={"seeds", "pick"}),
+            training=content,
         )
 
     def baseline_job(self, seed: int) -> Job:

@@ -10,12 +10,13 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
-from orchestrator._budgets import search_budget
+from orchestrator._budgets import equal_share, search_budget
 from orchestrator._contender import Assignment, Contender, Searched
 from orchestrator.jobs import Job
 from orchestrator.plan import MethodArm
 from search_space.genotype import Genotype
 from searchers import METHODS, Sampler
+from searchers._pricing import LimitError
 
 Flow = Iterator[Assignment | None]
 
@@ -25,7 +26,7 @@ def flows(contender: Contender) -> list[Flow]:
     arm = contender.arm
     if not isinstance(arm, MethodArm):
         return [_baseline(contender)]
-    search = _one_shot if arm.budget is None else _sampled
+    search = _one_shot if arm.budget is None else _inline if arm.inline else _sampled
     searches = [search(contender, arm, p, seed) for p, seed in enumerate(contender.seeds)]
     return [*searches, _evaluations(contender)]
 
@@ -36,7 +37,10 @@ def _baseline(contender: Contender) -> Flow:
 
 
 def _one_shot(contender: Contender, arm: MethodArm, position: int, seed: int) -> Flow:
-    job = contender.search_job(seed)
+    yield from _one_job(contender, contender.search_job(seed), position)
+
+
+def _one_job(contender: Contender, job: Job, position: int) -> Flow:
     yield contender.assign(job, position)
     while (result := contender.result(job)) is None:
         yield None
@@ -46,33 +50,56 @@ def _one_shot(contender: Contender, arm: MethodArm, position: int, seed: int) ->
     contender.record(position, searched)
 
 
+def _inline(contender: Contender, arm: MethodArm, position: int, seed: int) -> Flow:
+    """One job asks, scores and tells: its estimator takes well under a second a candidate."""
+    assert arm.budget is not None
+    budget: dict[str, float] = {"samples": float(arm.budget.samples or 0)}
+    if arm.budget.same_as is not None:
+        unit = arm.budget.unit
+        while (share := equal_share(contender, arm.budget.same_as, position, unit)) is None:
+            yield None
+        if share <= 0:
+            contender.record(position, Searched(None, math.nan, 0.0, 0.0, failed=True))
+            return
+        budget = {unit: share}
+    yield from _one_job(contender, contender.inline_job(seed, budget), position)
+
+
 def _sampled(contender: Contender, arm: MethodArm, position: int, seed: int) -> Flow:
     sampler: Sampler = METHODS.load(arm.method)(arm.space.make(), arm.params, seed=seed)
+    admission, weigh = contender.admission(sampler), contender.weigh(sampler)
     budget = search_budget(contender, arm, position)
     asked: list[tuple[Genotype, Job]] = []
     told = 0
+    given_up = ""
     while (more := budget.more([job for _, job in asked])) is not False:
         if more is None:
             yield None
             continue
         # Scores are told in the order of the questions, as far as they are known.
         while told < len(asked) and (result := contender.result(asked[told][1])) is not None:
-            score = contender.sign * result.score
-            score = score if math.isfinite(score) else -math.inf
-            sampler.tell(asked[told][0], score, result.costs)
+            genotype = asked[told][0]
+            if math.isfinite(result.score):
+                costs = {**weigh(genotype), **result.costs}
+                sampler.tell(genotype, contender.sign * result.score, costs)
+            else:
+                sampler.tell(genotype, -math.inf, result.costs)
             told += 1
-        genotype = sampler.ask()
-        if genotype is None:
+        try:
+            proposed = admission.ask()
+        except LimitError as error:
+            given_up = str(error)
             break
-        asked.append((genotype, contender.candidate_job(genotype, seed)))
+        if proposed is None:
+            break
+        asked.append((proposed, contender.candidate_job(proposed, seed)))
         yield contender.assign(asked[-1][1], position)
     while any(contender.result(job) is None for _, job in asked):
         yield None
     searched = _best(contender, asked)
-    if budget.given_up:  # the best of what happened to work first is no search of the agreed size
-        searched = replace(
-            searched, genotype=None, score=math.nan, failed=True, given_up=budget.given_up
-        )
+    given_up = given_up or budget.given_up
+    if given_up:  # the best of what happened to work first is no search of the agreed size
+        searched = replace(searched, genotype=None, score=math.nan, failed=True, given_up=given_up)
     contender.record(position, searched)
 
 
@@ -99,7 +126,7 @@ def _evaluations(contender: Contender) -> Flow:
             waiting.remove(position)
             searched = contender.searched(position)
             assert searched is not None
-            for seed in contender.evaluate.seeds if searched.genotype else ():
+            for seed in contender.evaluation_seeds if searched.genotype else ():
                 assert searched.genotype is not None
                 job = contender.evaluation_job(searched.genotype, seed)
                 yield contender.assign(job, position)

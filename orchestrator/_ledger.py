@@ -44,8 +44,11 @@ class Ledger:
             self.store.add("members", self.study.key, rows)
 
     def _about(self, label: str) -> dict[str, Any]:
-        metric = self.study.board.tasks[label].metric
+        task = self.study.board.tasks[label]
+        metric = task.metric
+        best = {} if task.table is None else {"best": task.table.best(metric.higher_is_better)}
         return {
+            **best,
             "fingerprint": self.study.board.fingerprints[label],
             "metric": metric.name,
             "unit": metric.unit,

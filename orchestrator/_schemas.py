@@ -45,6 +45,19 @@ SCHEMAS: dict[str, pa.Schema] = {
         versions=_TEXT,  # JSON
     ),
     "metrics": _schema(job=_TEXT, step=_WHOLE, epoch=_WHOLE, split=_TEXT, name=_TEXT, value=_REAL),
+    # Candidates that a search scored within its own job, in the order of its questions.
+    "candidates": _schema(
+        job=_TEXT,
+        step=_WHOLE,  # from 1
+        genotype=_TEXT,
+        outcome=_TEXT,  # done, diverged, out_of_memory
+        score=_REAL,  # what the search was told, in the metric's unit
+        test=_REAL,  # what a table reports, where the task is one; the search does not know it
+        parameters=_WHOLE,
+        multiply_adds=_WHOLE,
+        peak_memory=_REAL,  # bytes
+        latency=_REAL,  # seconds
+    ),
     "genotypes": _schema(key=_TEXT, space=_TEXT, genotype=_TEXT, text=_TEXT),
     "architecture_weights": _schema(
         job=_TEXT, epoch=_WHOLE, cell=_TEXT, edge=_TEXT, operation=_TEXT, weight=_REAL
@@ -63,6 +76,7 @@ SCHEMAS: dict[str, pa.Schema] = {
 IDENTITY: dict[str, list[str]] = {
     "jobs": ["key", "attempt"],
     "metrics": ["job", "step", "split", "name"],
+    "candidates": ["job", "step"],
     "genotypes": ["key"],
     "architecture_weights": ["job", "epoch", "cell", "edge", "operation"],
     "members": ["study", "task", "arm", "role", "position", "seed", "job"],

@@ -15,14 +15,19 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator._contender import Assignment
+from orchestrator.chart import sparkline
 from orchestrator.driver import Driver
 from orchestrator.estimates import Estimate
 from orchestrator.plan import Plan
+from orchestrator.regret import Curve
 from orchestrator.results import ArmResult
 from orchestrator.verdict import compared_arm, comparisons, percent
 
 # On something that is not a terminal, such as a log file, a line for every job that has ended.
 REFRESH_SECONDS = 0.5
+
+# More values of an arm than these are shown as a number and a range.
+MOST_VALUES = 24
 
 
 def duration(seconds: float) -> str:
@@ -106,6 +111,29 @@ def results_table(plan: Plan, results: Sequence[ArmResult], task: str) -> Group:
     return Group(reached, cost)
 
 
+def regret_table(curves: Sequence[Curve], task: str) -> Table:
+    """Return what the searches of each arm found in a table of results, and how fast."""
+    longest = max(curve.reported.shape[1] for curve in curves)
+    places = sorted({max(1, longest * share // 20) for share in (2, 5, 10, 20)})
+    table = _table(
+        f"Searches on {task}; the best there is: {curves[0].best:.4f}",
+        ["arm"],
+        ["searches", "mean", "deviation", *(f"regret after {n}" for n in places)],
+    )
+    table.add_column(Text("regret, on a log scale"))
+    regrets = [curve.regret for curve in curves]
+    known = [v for regret in regrets for v in regret if math.isfinite(v) and v > 0]
+    for curve, regret in sorted(
+        zip(curves, regrets, strict=True), key=lambda pair: float(pair[1][-1])
+    ):
+        after = [f"{regret[min(n, len(regret)) - 1]:.3f}" for n in places]
+        spread = "-" if math.isnan(curve.deviation) else f"{curve.deviation:.3f}"
+        line = sparkline(list(regret), min(known), max(known)) if known else ""
+        found = [str(len(curve.final)), f"{curve.final.mean():.3f}", spread]
+        table.add_row(*_texts(curve.arm, *found, *after, line))
+    return table
+
+
 def _table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
     """Return an empty table in which nothing is cut off: what is too long is folded."""
     table = Table(title=Text(title), title_justify="left")
@@ -128,6 +156,8 @@ def _interval(low: float, high: float) -> str:
 
 
 def _values(r: ArmResult) -> str:
+    if len(r.values) > MOST_VALUES:
+        return f"{len(r.values)} from {min(r.values):.4f} to {max(r.values):.4f}"
     parts = [" ".join(f"{value:.4f}" for value in group) for group in r.groups]
     notes = [f"{n} {word}" for n, word in ((r.owed, "owed"), (r.failed, "failed")) if n]
     return "; ".join([*parts, *notes]) or "-"

@@ -29,7 +29,7 @@ from orchestrator.plan import Plan, Resources
 from orchestrator.programs import load_task, make_space
 from orchestrator.store import Store
 from orchestrator.study import Study
-from orchestrator.trial import RECORDED, Trial, unpack
+from orchestrator.trial import RECORDED, Trial, genotype_row, unpack
 from search_space.genotype import Genotype
 from search_space.task import Task
 
@@ -230,17 +230,18 @@ class Driver:
     def _write(self, job: Job, result: dict[str, Any], found: Genotype | None) -> None:
         attempt = self._attempts[job.key] = self._attempts.get(job.key, -1) + 1
         part = f"{job.key}-{attempt}"
-        for table in RECORDED:
-            if content := result.get(f"{table}_rows"):
-                self.store.add(table, part, unpack(content).to_pylist())
+        rows = {
+            table: unpack(content).to_pylist()
+            for table in RECORDED
+            if (content := result.get(f"{table}_rows"))
+        }
         trained = None if job.genotype is None else Genotype.from_json(job.genotype)
-        genotypes = [
-            {"key": g.key, "space": g.space, "genotype": g.to_json(), "text": _text(job, g)}
-            for g in (trained, found)
-            if g is not None
-        ]
-        if genotypes:
-            self.store.add("genotypes", part, genotypes)
+        shown = [g for g in (trained, found) if g is not None]
+        own = [genotype_row(g, _text(job, g)) for g in shown]
+        if own:
+            rows["genotypes"] = rows.get("genotypes", []) + own
+        for table, content in rows.items():
+            self.store.add(table, part, content)
         # Last: a job counts as done once this row is there.
         self.store.add("jobs", part, [_row(job, attempt, result, trained, found)])
 

@@ -16,6 +16,10 @@ FORMAT = 2
 # Outcomes after which a job is never run again. All others are failures, by kind.
 FINISHED = ("done", "diverged")
 
+# Fields that came later than stores. They are left out where they are not given, so that the jobs
+# that stores know keep their keys.
+_LATER = ("budget", "limits")
+
 Kind = Literal["search", "candidate", "evaluate"]
 
 
@@ -33,15 +37,19 @@ class Job:
 
     Args:
         kind: "search" runs a method, "candidate" scores a genotype, "evaluate" trains a genotype or
-            a baseline and scores the test split.
+            a baseline and scores the test split. Where the task is a table, nothing is trained.
         task: the data set; ``fingerprint`` is the digest of its data.
         seed: of all chance in the job.
         space: where a genotype is searched in or comes from.
         method: what runs (search).
-        estimator: what scores (candidate).
+        estimator: what scores (candidate; search, where a sampler scores its candidates itself).
         genotype: canonical JSON of the architecture (candidate, evaluate).
         network: name of a baseline (evaluate).
         training: how a network is trained and how large it is built (evaluate).
+        budget: of a sampler that scores its candidates itself (search): one of ``samples``,
+            ``compute`` and ``seconds``, with its number.
+        limits: of such a sampler's candidates: ``at_most`` by name, and the size of the
+            ``evaluated`` network.
 
     What a job runs on is not part of it: the same work on another machine is the same work.
     """
@@ -56,6 +64,8 @@ class Job:
     genotype: str | None = None
     network: str | None = None
     training: dict[str, Any] | None = None
+    budget: dict[str, float] | None = None
+    limits: dict[str, Any] | None = None
 
     @cached_property
     def key(self) -> str:
@@ -64,7 +74,11 @@ class Job:
 
     def to_json(self) -> str:
         """Return the canonical JSON form."""
-        return canonical_json({"format": FORMAT, **asdict(self)})
+        content = asdict(self)
+        for name in _LATER:
+            if content[name] is None:
+                del content[name]
+        return canonical_json({"format": FORMAT, **content})
 
     @classmethod
     def from_json(cls, text: str) -> Job:

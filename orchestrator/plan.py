@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import inspect
 import math
+import re
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ from search_space.shelf import BrokenEntryError, Shelf, UnknownEntryError, neare
 from search_space.space import SearchSpace
 from search_space.spaces import SPACES
 from searchers import METHODS, Sampler, StrictParams
+from searchers._pricing import Limits
 from searchers._training import TrainingParams
 from searchers.estimators import ESTIMATORS, Estimator
 
@@ -39,7 +41,28 @@ def _different(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 Different = pydantic.AfterValidator(_different)
-Seeds = Annotated[tuple[Seed, ...], pydantic.Field(min_length=1), Different]
+
+# More searches than anybody waits for; a longer range is a typing error.
+_MOST_SEEDS = 10_000
+
+
+def _range(value: Any) -> Any:
+    """Return the seeds that a text such as ``0-199`` stands for; what is no such text as it is."""
+    found = re.fullmatch(r"(\d+)-(\d+)", value) if isinstance(value, str) else None
+    if found is None:
+        return value
+    first, last = map(int, found.groups())
+    if not 0 <= last - first < _MOST_SEEDS:
+        raise ValueError(f"a range of seeds rises and has at most {_MOST_SEEDS:,} (given: {value})")
+    return tuple(range(first, last + 1))
+
+
+Seeds = Annotated[
+    tuple[Seed, ...],
+    pydantic.Field(min_length=1),
+    Different,
+    pydantic.BeforeValidator(_range),
+]
 
 
 def load_entry(shelf: Shelf, name: Any) -> Any:
@@ -201,7 +224,21 @@ class NetworkArm(StrictParams):
     resources: Resources | None = pydantic.Field(None, description="instead of the plan's")
 
 
-class MethodArm(StrictParams):
+class Limited(StrictParams):
+    """What can have hard limits on its candidates."""
+
+    limits: Limits = pydantic.Field(Limits(), description="no candidate ever breaks them")
+
+    @pydantic.model_serializer(mode="wrap")
+    def _without_none(self, handler: Any) -> Any:
+        # Limits came later than stores, in which the content of a plan names its study.
+        data = handler(self)
+        if not self.limits.given():
+            data.pop("limits", None)
+        return data
+
+
+class MethodArm(Limited):
     """A search method on a search space; each seed is a search of its own."""
 
     method: Annotated[str, name_on(METHODS)]
@@ -228,6 +265,16 @@ class MethodArm(StrictParams):
         """Whether the method only chooses and its candidates are scored one by one."""
         return issubclass(METHODS.load(self.method), Sampler)
 
+    @property
+    def inline(self) -> bool:
+        """Whether candidates are scored within the search's own job; the estimator says."""
+        return self.estimator is not None and ESTIMATORS.load(self.estimator.name).inline
+
+    @property
+    def looks_up(self) -> bool:
+        """Whether scores are looked up in the task's table."""
+        return self.estimator is not None and ESTIMATORS.load(self.estimator.name).looks_up
+
     @pydantic.model_validator(mode="after")
     def _combination(self) -> MethodArm:
         space = self.space.make()
@@ -241,7 +288,14 @@ class MethodArm(StrictParams):
                 )
             if self.estimator is None:
                 object.__setattr__(self, "estimator", EstimatorChoice.model_validate("training"))
+            if self.looks_up and self.budget.same_as is not None:
+                raise ValueError("to look scores up spends nothing: give `budget: {samples: N}`")
         else:
+            if self.limits.given():
+                raise ValueError(
+                    f"{self.method} cannot keep `limits`; remove them, or choose a method that "
+                    "samples: " + ", ".join(_samplers())
+                )
             given = [f"`{n}`" for n in ("estimator", "budget") if getattr(self, n) is not None]
             if given:
                 raise ValueError(
@@ -293,7 +347,7 @@ Arm = Annotated[
 ]
 
 
-class Plan(StrictParams):
+class Plan(Limited):
     """A study: tasks, arms (each a way to get a network), how to evaluate, what to compare."""
 
     name: Name
@@ -312,6 +366,25 @@ class Plan(StrictParams):
     @classmethod
     def _listed(cls, value: Any) -> Any:
         return value if isinstance(value, list | tuple) else [value]
+
+    @pydantic.model_validator(mode="after")
+    def _budgets_and_limits(self) -> Plan:
+        for name, arm in self.arms.items():
+            if not isinstance(arm, MethodArm):
+                continue
+            if self.limits.given() and not arm.samples:
+                raise ValueError(
+                    f"{arm.method} of the arm {name} cannot keep the plan's `limits`; give them "
+                    "to the arms that sample, or leave this arm out"
+                )
+            other = self.arms.get(arm.budget.same_as or "") if arm.budget else None
+            if isinstance(other, MethodArm) and other.looks_up:
+                raise ValueError(f"{name} cannot be given what looking up scores spends: nothing")
+        return self
+
+    def limits_of(self, arm: MethodArm) -> dict[str, float]:
+        """Return the limits on an arm's candidates; of two of one name the arm's own holds."""
+        return {**self.limits.given(), **arm.limits.given()}
 
     @pydantic.model_validator(mode="after")
     def _seeds_of_equals(self) -> Plan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
@@ -10,14 +11,18 @@ from torch import nn
 from orchestrator.jobs import Entry, Job
 from orchestrator.tasks import TASKS
 from search_space.baselines import BASELINES
+from search_space.cost import cost
 from search_space.genotype import Genotype
 from search_space.space import SearchSpace
 from search_space.spaces import SPACES
-from search_space.task import Task
-from searchers import METHODS, Program
+from search_space.table import TableError
+from search_space.task import DataError, Task
+from searchers import METHODS, Outcome, Program
 from searchers._fitting import Fitting
+from searchers._inline import InlineSearch
+from searchers._lookup import Lookup
 from searchers._training import Training, TrainingParams
-from searchers.estimators import ESTIMATORS
+from searchers.estimators import ESTIMATORS, Estimator
 
 
 def load_task(entry: Entry, root: Path) -> Task:
@@ -36,6 +41,8 @@ def make_program(job: Job, task: Task, *, device: torch.device, threads: int) ->
     if job.kind == "search":
         assert job.space is not None
         assert job.method is not None
+        if job.estimator is not None:
+            return _inline(job, task, device)
         method = METHODS.load(job.method.name)
         params = method.Params(**job.method.params)
         space = make_space(job.space)
@@ -44,8 +51,7 @@ def make_program(job: Job, task: Task, *, device: torch.device, threads: int) ->
         assert job.space is not None
         assert job.estimator is not None
         assert job.genotype is not None
-        cls = ESTIMATORS.load(job.estimator.name)
-        return cls(cls.Params(**job.estimator.params)).program(
+        return _estimator(job.estimator).program(
             make_space(job.space),
             Genotype.from_json(job.genotype),
             task.without_test(),
@@ -55,7 +61,54 @@ def make_program(job: Job, task: Task, *, device: torch.device, threads: int) ->
     return _evaluation(job, task, device, threads)
 
 
+def _estimator(entry: Entry) -> Estimator:
+    cls = ESTIMATORS.load(entry.name)
+    return cls(cls.Params(**entry.params))
+
+
+def _inline(job: Job, task: Task, device: torch.device) -> Program:
+    assert job.space is not None
+    assert job.method is not None
+    assert job.estimator is not None
+    assert job.budget is not None
+    method = METHODS.load(job.method.name)
+    params = method.Params(**job.method.params)
+    limits = job.limits or {}
+    evaluated = limits.get("evaluated")
+    return InlineSearch(
+        method(make_space(job.space), params, seed=job.seed),
+        _estimator(job.estimator),
+        task.without_test(),
+        budget=job.budget,
+        limits=limits.get("at_most"),
+        evaluated=evaluated and (evaluated["channels"], evaluated["layers"]),
+        seed=job.seed,
+        device=device,
+    )
+
+
+def _look_up(job: Job, task: Task) -> Program:
+    """Report what a table has of a genotype, with the costs of its network."""
+    assert job.space is not None
+    assert job.genotype is not None
+    assert job.training is not None
+    assert task.table is not None
+    space, genotype = make_space(job.space), Genotype.from_json(job.genotype)
+    try:
+        reported = task.table.report(space.text(genotype))
+    except TableError as error:
+        raise DataError(str(error)) from None
+    with torch.device("meta"):
+        counted = cost(space.build(genotype, task, **job.training), task)
+    outcome = Outcome(
+        math.nan, reported[task.table.reported[0]], None, counted.parameters, counted.multiply_adds
+    )
+    return Lookup(outcome, {f"table:{name}": value for name, value in reported.items()})
+
+
 def _evaluation(job: Job, task: Task, device: torch.device, threads: int) -> Program:
+    if task.table is not None:
+        return _look_up(job, task)
     if job.training is None:
         assert job.network is not None
         predictor = BASELINES.load(job.network)

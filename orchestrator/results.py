@@ -104,8 +104,9 @@ def _arm_result(rows: pd.DataFrame, label: str, arm: str, about: dict[str, Any])
     done = rows[rows["outcome"].isin(FINISHED)]
     evaluated = done[done["role"] == "evaluate"].sort_values(["position", "seed"])
     # Searches that found the same network share its trainings: counted again, the same values
-    # would pass for new evidence.
-    evaluated = evaluated.drop_duplicates("member")
+    # would pass for new evidence. What a table says is no training: it has no noise to count.
+    if "best" not in about:
+        evaluated = evaluated.drop_duplicates("member")
     searching = done[done["role"] != "evaluate"].groupby("position")
     groups = tuple(
         tuple(float(v) for v in group["test"]) for _, group in evaluated.groupby("position")

@@ -11,13 +11,16 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestrator import display
+from orchestrator._combinations import check_combinations
 from orchestrator._ledger import Ledger
+from orchestrator.chart import log_chart
 from orchestrator.driver import Driver, connect, load_tasks, make_study
 from orchestrator.errors import StoreError, UserError
 from orchestrator.estimates import estimate
 from orchestrator.jobs import FINISHED, Job
 from orchestrator.plan import Plan, read_plan
 from orchestrator.programs import make_space
+from orchestrator.regret import curves
 from orchestrator.results import (
     StudyRecord,
     arm_results,
@@ -57,6 +60,7 @@ def run_plan(
     if not dry_run:
         store.check_writable()  # before data is downloaded and loaded in vain
     tasks = load_tasks(plan, data)
+    check_combinations(plan, tasks, path)
     study = make_study(plan, tasks, store, keep=not dry_run)
     if dry_run:
         estimates = estimate(plan, forecast(study), tasks)
@@ -148,6 +152,8 @@ def print_results(console: Console, store: Store, record: StudyRecord, form: str
     else:
         for task in record.tasks:
             console.print(display.results_table(record.plan, found, task))
+            if shown := curves(store, record, task):
+                console.print(display.regret_table(shown, task))
             sentence = verdict(record.plan, found, task)
             wrap = not console.is_terminal  # a file or a pipe gets the sentence as one line
             console.print(sentence, markup=False, highlight=False, soft_wrap=wrap)
@@ -195,7 +201,11 @@ def print_status(console: Console, store: Store, record: StudyRecord) -> None:
 
 
 def draw_study(store: Store, record: StudyRecord) -> Iterator[Path]:
-    """Draw the architecture that each search of a study found; yield the files."""
+    """Draw what a study found; yield the files.
+
+    The architecture that each search found; of a table of results, which has searches by the
+    hundred, the regret of its arms.
+    """
     members = store.table("members")
     members = members[(members["study"] == record.key) & (members["role"] == "evaluate")]
     jobs = store.jobs().set_index("key")["job"]
@@ -203,13 +213,21 @@ def draw_study(store: Store, record: StudyRecord) -> Iterator[Path]:
     for place, group in members.groupby(["task", "arm", "position"], sort=False):
         text = jobs.get(group["job"].iloc[0])
         job = None if text is None else Job.from_json(text)
+        task, arm, position = place
         if job is None or job.genotype is None or job.space is None:
             continue
-        task, arm, position = place
+        if "best" in record.tasks[task]:
+            continue
         parts = make_space(job.space).drawing(Genotype.from_json(job.genotype))
         if parts:
             path = folder / f"{task}-{arm}-{position}.svg".replace("/", "_")
             _draw(path, render_svg(parts, f"{arm} on {task}, search {position}"))
+            yield path
+    for task in record.tasks:
+        if shown := curves(store, record, task):
+            path = folder / f"regret-{task}.svg".replace("/", "_")
+            regrets = {curve.arm: curve.regret.tolist() for curve in shown}
+            _draw(path, log_chart(f"Regret on {task}", "candidates", "mean regret", regrets))
             yield path
 
 

@@ -138,7 +138,12 @@ def forecast(study: Study) -> list[Forecast]:
             rows.append(Forecast(one.label, one.name, "evaluate", len(evaluate.seeds), example))
             continue
         typical = one.arm.space.make().sample(random.Random(0))
-        if one.arm.budget is not None:
+        if one.arm.budget is not None and one.arm.inline:
+            samples = one.arm.budget.samples
+            example = one.inline_job(one.seeds[0], {"samples": float(samples or 1)})
+            total = None if samples is None else len(one.seeds)
+            rows.append(Forecast(one.label, one.name, "search", total, example))
+        elif one.arm.budget is not None:
             each = one.arm.budget.samples
             total = None if each is None else each * len(one.seeds)
             example = one.candidate_job(typical, one.seeds[0])
@@ -147,7 +152,7 @@ def forecast(study: Study) -> list[Forecast]:
             example = one.search_job(one.seeds[0])
             rows.append(Forecast(one.label, one.name, "search", len(one.seeds), example))
         picked = len(one.seeds) if evaluate.pick == "each" else 1
-        example = one.evaluation_job(typical, evaluate.seeds[0])
-        count = picked * len(evaluate.seeds)
+        example = one.evaluation_job(typical, one.evaluation_seeds[0])
+        count = picked * len(one.evaluation_seeds)
         rows.append(Forecast(one.label, one.name, "evaluate", count, example))
     return rows

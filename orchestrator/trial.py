@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import platform
 import socket
 import time
 import traceback
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -23,12 +25,14 @@ from ray import tune
 from orchestrator._schemas import SCHEMAS
 from orchestrator.checkpoints import Checkpoints
 from orchestrator.jobs import Entry, Job
-from orchestrator.programs import load_task, make_program
+from orchestrator.programs import load_task, make_program, make_space
+from search_space.genotype import Genotype
 from search_space.task import DataError, Task
 from searchers import Outcome
+from searchers._base import Candidate
 
 # Tables of the store that a program's reports fill.
-RECORDED = ("metrics", "architecture_weights")
+RECORDED = ("metrics", "architecture_weights", "candidates", "genotypes")
 
 # Lines of a failure's traceback that are kept in the store.
 TAIL = 40
@@ -64,8 +68,8 @@ class Trial(tune.Trainable):
         self._checkpoints = Checkpoints(config["store"])
         begun = time.monotonic()
         try:
-            task = self._load(config["data"])
-            self._metric = task.metric.name
+            task = self._task = self._load(config["data"])
+            self._metric = task.metric
             self._device = _device()
             self._program = make_program(
                 self._job, task, device=self._device, threads=self._threads
@@ -123,6 +127,29 @@ class Trial(tune.Trainable):
         key = self._job.key
         self._tables["metrics"] += [{"job": key, **asdict(m)} for m in report.measurements]
         self._tables["architecture_weights"] += [{"job": key, **asdict(w)} for w in report.weights]
+        if report.candidates:
+            self._record(report.candidates)
+
+    def _record(self, candidates: Sequence[Candidate]) -> None:
+        """Keep candidates that the program has scored itself, and each genotype once."""
+        assert self._job.space is not None
+        space, table = make_space(self._job.space), self._task.table
+        known = {row["key"] for row in self._tables["genotypes"]}
+        for one in candidates:
+            genotype = one.genotype
+            text = space.text(genotype)
+            row = {
+                "job": self._job.key,
+                "step": one.step,
+                "genotype": genotype.key,
+                "outcome": one.outcome,
+                "score": one.score,
+                "test": None if table is None else table.value(text, table.reported[0]),
+            }
+            self._tables["candidates"].append({**row, **one.costs})
+            if genotype.key not in known:
+                known.add(genotype.key)
+                self._tables["genotypes"].append(genotype_row(genotype, text))
 
     def _save(self) -> None:
         state = {
@@ -136,13 +163,16 @@ class Trial(tune.Trainable):
 
     def _restore(self, state: dict[str, Any]) -> None:
         self._program.load_state_dict(state["program"])
-        self._tables = {name: unpack(rows).to_pylist() for name, rows in state["tables"].items()}
+        for name, rows in state["tables"].items():
+            self._tables[name] = unpack(rows).to_pylist()
         self._seconds, self._steps = state["seconds"], state["steps"]
 
     def _score(self) -> float | None:
-        """The latest validation metric, for people who watch."""
+        """The latest validation metric, or a sampler's best, for people who watch."""
+        if scores := [s for r in self._tables["candidates"] if math.isfinite(s := r["score"])]:
+            return max(scores) if self._metric.higher_is_better else min(scores)
         for row in reversed(self._tables["metrics"]):
-            if (row["split"], row["name"]) == ("valid", self._metric):
+            if (row["split"], row["name"]) == ("valid", self._metric.name):
                 return row["value"]
         return None
 
@@ -158,7 +188,7 @@ class Trial(tune.Trainable):
             parameters=outcome.parameters,
             multiply_adds=outcome.multiply_adds,
             compute=outcome.compute,
-            metric=self._metric,
+            metric=self._metric.name,
             device=str(self._device),
             **{f"{name}_rows": _pack(name, rows) for name, rows in self._tables.items() if rows},
         )
@@ -173,6 +203,16 @@ class Trial(tune.Trainable):
             "versions": _versions(),
             **values,
         }
+
+
+def genotype_row(genotype: Genotype, text: str) -> dict[str, Any]:
+    """Return a row of the store's table ``genotypes``."""
+    return {
+        "key": genotype.key,
+        "space": genotype.space,
+        "genotype": genotype.to_json(),
+        "text": text,
+    }
 
 
 def _pack(table: str, rows: list[dict[str, Any]]) -> bytes:

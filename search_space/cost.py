@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
 from search_space.supernet import MixedNetwork, Supernet, TextbookSupernet
@@ -27,15 +28,29 @@ class Cost:
 def cost(network: nn.Module, task: Task) -> Cost:
     """Count the cost of ``network`` on one input of ``task``. The network is left as it was."""
     shadow = _textbook(network, task).to("meta").eval()
+    _without_norms(shadow)
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
         shadow(torch.zeros(1, *task.shape, device="meta"))
-    parameters = sum(
+    # A multiply-add is two FLOPs.
+    return Cost(count_parameters(network), counter.get_total_flops() // 2)
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Count the trainable parameters, without an auxiliary head."""
+    return sum(
         p.numel()
         for name, p in network.named_parameters()
         if p.requires_grad and not name.startswith("auxiliary.")
     )
-    return Cost(parameters, counter.get_total_flops() // 2)  # a multiply-add is two FLOPs
+
+
+def _without_norms(network: nn.Module) -> None:
+    """Leave batch norms out: they are not counted, and on the meta device take most of the time."""
+    for module in network.modules():
+        for name, child in module.named_children():
+            if isinstance(child, _BatchNorm):
+                setattr(module, name, nn.Identity())
 
 
 def _textbook(network: nn.Module, task: Task) -> nn.Module:

@@ -14,6 +14,7 @@ from torch.nn import functional
 from search_space.augmentation import Augmentation
 from search_space.log_loss import WeightedCrossEntropy, weighted_log_loss
 from search_space.metric import ACCURACY, MEAN_AUROC, R2, Metric
+from search_space.table import Table
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -154,6 +155,7 @@ class Task:
         train, valid, test: the splits. ``test`` is None in the hands of search code.
         input_scale, target_scale: statistics of the training split only.
         augmentation: symmetries of the data, applied to batches of training inputs.
+        table: published results to look up in place of examples, of which there are none then.
     """
 
     name: str
@@ -165,6 +167,7 @@ class Task:
     input_scale: Scale = field(default_factory=Scale)
     target_scale: Scale = field(default_factory=Scale)
     augmentation: tuple[Augmentation, ...] = ()
+    table: Table | None = None
 
     @classmethod
     def of(
@@ -202,6 +205,12 @@ class Task:
             augmentation=augmentation,
         )
 
+    @classmethod
+    def tabulated(cls, name: str, shape: tuple[int, ...], output: Output, table: Table) -> Task:
+        """Return a task whose results are looked up; networks of it can be built, not trained."""
+        none = Split(torch.empty(0, *shape), torch.empty(0, dtype=torch.long))
+        return cls(name, shape, output, train=none, valid=none, test=none, table=table)
+
     @property
     def channels(self) -> int:
         """Number of input channels."""
@@ -219,7 +228,8 @@ class Task:
 
     def without_test(self) -> Task:
         """Return the task as search code may see it."""
-        return dataclasses.replace(self, test=None)
+        table = None if self.table is None else self.table.without_report()
+        return dataclasses.replace(self, test=None, table=table)
 
     def to(self, device: torch.device) -> Task:
         """Return the task with its splits on ``device``."""
@@ -283,6 +293,8 @@ class Task:
             for tensor in () if split is None else (split.inputs, split.targets):
                 sha.update(repr((tensor.dtype, tuple(tensor.shape))).encode())
                 sha.update(tensor.contiguous().cpu().numpy().tobytes())
+        if self.table is not None:
+            sha.update(self.table.digest())
         return sha.hexdigest()[:16]
 
 

@@ -77,11 +77,27 @@ class ArchitectureWeight:
 
 
 @dataclass(frozen=True)
+class Candidate:
+    """A candidate that a search has scored itself, the ``step``-th that it asked for, from 1.
+
+    ``score`` is the task's metric, NaN where it failed; ``outcome`` says how: done, diverged or
+    out_of_memory. ``costs`` are those that somebody wanted to know, by name.
+    """
+
+    step: int
+    genotype: Genotype
+    score: float
+    outcome: str
+    costs: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Report:
     """What one step of a program has to say; empty in the middle of an epoch."""
 
     measurements: tuple[Measurement, ...] = ()
     weights: tuple[ArchitectureWeight, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,25 @@ class Estimator(abc.ABC):
     """Turns a candidate into a program whose outcome's score estimates its quality."""
 
     class Params(StrictParams):
-        """Parameters of the estimator."""
+        """Parameters of the estimator; ``channels`` and ``layers`` size the networks it scores."""
 
     smoke: ClassVar[dict[str, Any]] = {}
 
+    # Whether a score takes well under a second, so that starting a trial for each would cost more:
+    # a search then asks, scores and tells in a loop within one trial.
+    inline: ClassVar[bool] = False
+
+    # Whether scores stand in the task's table. Such an estimator spends nothing, and is the only
+    # kind for a task that is a table.
+    looks_up: ClassVar[bool] = False
+
     def __init__(self, params: Any):
         self.params = params
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Channels and layers of the networks that it scores."""
+        return self.params.channels, self.params.layers
 
     @abc.abstractmethod
     def program(

@@ -25,6 +25,8 @@ JOB = Job(
     genotype=GENOTYPE,
     network="resnet18",
     training={"epochs": 30, "learning_rate": 0.05},
+    budget={"samples": 20.0},
+    limits={"at_most": {"parameters": 1e6}, "evaluated": {"channels": 16, "layers": 8}},
 )
 
 CHANGED = {
@@ -38,6 +40,8 @@ CHANGED = {
     "genotype": Genotype.of("darts", {"normal": [2, 1], "reduce": [3]}).to_json(),
     "network": "vgg11",
     "training": {"epochs": 30, "learning_rate": 0.051},
+    "budget": {"compute": 20.0},
+    "limits": {"at_most": {"parameters": 1e6}, "evaluated": {"channels": 16, "layers": 9}},
 }
 
 
@@ -54,7 +58,8 @@ def test_every_part_of_the_content_is_in_the_key(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["space", "method", "estimator", "genotype", "network", "training"]
+    "name",
+    ["space", "method", "estimator", "genotype", "network", "training", "budget", "limits"],
 )
 def test_what_is_left_out_gives_another_key(name: str) -> None:
     assert dataclasses.replace(JOB, **{name: None}).key != JOB.key
@@ -70,7 +75,8 @@ def test_the_name_of_an_entry_is_in_the_key(name: str) -> None:
 def test_the_key_of_a_job_never_changes() -> None:
     # Stores name results by these keys: a change here orphans every result there is. A change
     # that is meant, because the same job now gives other numbers, raises jobs.FORMAT.
-    assert JOB.key == "1d74db9365ec31a3"
+    older = dataclasses.replace(JOB, budget=None, limits=None)
+    assert older.key == "1d74db9365ec31a3"
 
 
 def test_the_json_form_is_canonical() -> None:
