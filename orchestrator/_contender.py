@@ -13,7 +13,7 @@ from search_space.genotype import Genotype, canonical_json, digest
 from search_space.space import SearchSpace
 from search_space.task import Task
 from searchers import Sampler
-from searchers._pricing import Admission, Blueprint, Pricing, nothing
+from searchers._pricing import Admission, Blueprint, Pricing
 from searchers._training import TrainingParams
 from searchers.estimators import Estimator
 
@@ -127,11 +127,14 @@ class Contender:
         pricings = [self._pricing(sampler.space, size, self.limits) for size in sizes]
         return Admission(sampler, self.limits, pricings)
 
-    def weigh(self, sampler: Sampler) -> Callable[[Genotype], Mapping[str, float]]:
-        """Return what tells a candidate's costs that ``sampler`` wants to know."""
-        if not sampler.weighs:
-            return nothing
-        return self._pricing(sampler.space, self._estimator.size, sampler.weighs)
+    def costs(
+        self, sampler: Sampler, genotype: Genotype, known: Mapping[str, float]
+    ) -> Mapping[str, float]:
+        """Return the ``known`` costs of a candidate, and all others that ``sampler`` weighs."""
+        if known.keys() >= set(sampler.weighs):
+            return known
+        pricing = self._pricing(sampler.space, self._estimator.size, sampler.weighs)
+        return {**pricing(genotype), **known}
 
     @property
     def _estimator(self) -> Estimator:

@@ -80,7 +80,7 @@ def _fault(error: Any) -> tuple[str, str]:
     if len(parts) > 2 and parts[0] == "arms" and parts[2] in ("network", "method"):
         del parts[2]
     message = error["msg"].removeprefix("Value error, ")
-    if parts[0] == "arms" and parts[2:] == ["method"] and kind in ("missing", "extra_forbidden"):
+    if parts[:1] == ["arms"] and parts[2:] == ["method"] and kind in ("missing", "extra_forbidden"):
         del parts[2]
         message = "an arm has a `method` (a search) or a `network` (a baseline), not both"
     elif kind == "extra_forbidden":

@@ -67,7 +67,7 @@ def _inline(contender: Contender, arm: MethodArm, position: int, seed: int) -> F
 
 def _sampled(contender: Contender, arm: MethodArm, position: int, seed: int) -> Flow:
     sampler: Sampler = METHODS.load(arm.method)(arm.space.make(), arm.params, seed=seed)
-    admission, weigh = contender.admission(sampler), contender.weigh(sampler)
+    admission = contender.admission(sampler)
     budget = search_budget(contender, arm, position)
     asked: list[tuple[Genotype, Job]] = []
     told = 0
@@ -80,7 +80,7 @@ def _sampled(contender: Contender, arm: MethodArm, position: int, seed: int) -> 
         while told < len(asked) and (result := contender.result(asked[told][1])) is not None:
             genotype = asked[told][0]
             if math.isfinite(result.score):
-                costs = {**weigh(genotype), **result.costs}
+                costs = contender.costs(sampler, genotype, result.costs)
                 sampler.tell(genotype, contender.sign * result.score, costs)
             else:
                 sampler.tell(genotype, -math.inf, result.costs)
@@ -122,7 +122,10 @@ def _evaluations(contender: Contender) -> Flow:
         found = {p: s for p in waiting if (s := contender.searched(p)) and s.genotype}
         waiting = sorted(found, key=lambda p: (-contender.sign * found[p].score, p))[:1]
     while waiting:
-        for position in [p for p in waiting if contender.searched(p) is not None]:
+        ended = [p for p in waiting if contender.searched(p) is not None]
+        if not ended:
+            yield None
+        for position in ended:
             waiting.remove(position)
             searched = contender.searched(position)
             assert searched is not None
@@ -130,5 +133,3 @@ def _evaluations(contender: Contender) -> Flow:
                 assert searched.genotype is not None
                 job = contender.evaluation_job(searched.genotype, seed)
                 yield contender.assign(job, position)
-        if waiting:
-            yield None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from search_space.genotype import Genotype
 from search_space.space import SearchSpace
 from search_space.task import Task
 from searchers._base import Candidate, Deadline, Outcome, Program, Report, Sampler
-from searchers._pricing import Admission, Blueprint, Pricing, nothing
+from searchers._pricing import Admission, Blueprint, Pricing
 from searchers.estimators._base import Estimator
 
 # So many draws in a row that bring nothing new mean that the space is as good as exhausted: while
@@ -65,16 +65,13 @@ class InlineSearch(Program):
         sizes = dict.fromkeys([estimator.size, evaluated or estimator.size] if limits else [])
         pricings = [self._pricing(size, limits) for size in sizes]
         self.admission = Admission(sampler, limits, pricings)
-        self.weigh: Callable[[Genotype], Mapping[str, float]] = nothing
-        if sampler.weighs:
-            self.weigh = self._pricing(estimator.size, sampler.weighs)
         self.known: dict[str, Candidate] = {}  # by key; the first of each
         self.best: Candidate | None = None
         self.asked = self.stale = 0
         self.announced = self.compute = self.seconds = 0.0
         self.over = False
 
-    def _pricing(self, size: tuple[int, int], names: Any) -> Pricing:
+    def _pricing(self, size: tuple[int, int], names: Iterable[str]) -> Pricing:
         channels, layers = size
 
         def remember(key: str, value: float) -> None:
@@ -143,7 +140,8 @@ class InlineSearch(Program):
         self.compute += outcome.compute
         counted = {"parameters": outcome.parameters, "multiply_adds": outcome.multiply_adds}
         costs = {name: float(count) for name, count in counted.items() if count > 0}
-        costs |= self.weigh(genotype)
+        if not costs.keys() >= set(self.sampler.weighs):
+            costs = {**self._pricing(self.estimator.size, self.sampler.weighs)(genotype), **costs}
         kind = "diverged" if outcome.diverged else "done"
         return Candidate(self.asked, genotype, outcome.score, kind, costs)
 

@@ -14,7 +14,7 @@ from search_space.genotype import Genotype
 from search_space.measure import latency, peak_memory
 from search_space.space import SearchSpace
 from search_space.task import DataError, Task
-from searchers._base import NO_COSTS, Sampler, StrictParams
+from searchers._base import Sampler, StrictParams
 
 # So many candidates in a row that break a limit end the search: where one in 100 keeps it, so many
 # in a row that don't are drawn by chance once in 150 times.
@@ -117,11 +117,6 @@ class Pricing:
                 self.remember(genotype.key, known)
             return known
         return _COUNTED[name](self.blueprint, genotype)
-
-
-def nothing(genotype: Genotype) -> Mapping[str, float]:
-    """Return the costs of a candidate where nobody wants to know any."""
-    return NO_COSTS
 
 
 class Admission:

@@ -21,7 +21,7 @@ def read_table(path: Path, architecture: str, reported: Sequence[str], source: s
         path: of the file.
         architecture: the column that holds the text form of each architecture.
         reported: the columns that are reported in the end.
-        source: says where to get the file.
+        source: says what to make the file from.
 
     Raises:
         MissingDataError: there is no such file.
@@ -29,7 +29,7 @@ def read_table(path: Path, architecture: str, reported: Sequence[str], source: s
             numbers, or an architecture stands twice.
     """
     if first_existing([path]) is None:
-        raise MissingDataError(f"{path} is missing; {source}")
+        raise MissingDataError(f"{path} is missing; make it from {source} and put it at {path}")
     try:
         frame = pd.read_csv(path)
     except (ValueError, OSError) as error:

@@ -18,11 +18,7 @@ from orchestrator.tasks._tables import read_table
 from search_space.metric import Metric
 from search_space.task import DataError, Output, Task
 
-SOURCE = (
-    "put a CSV file there with a row for each architecture: a column with its text form "
-    "|op~0|+|op~0|op~1|+|op~0|op~1|op~2| and columns of accuracies; docs/nasbench201.md says "
-    "where to get the numbers"
-)
+SOURCE = "https://github.com/D-X-Y/NATS-Bench, as docs/nasbench201.md says,"
 
 
 def load(

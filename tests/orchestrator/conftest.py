@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+import ray
 import torch
 from pyarrow import fs
 
@@ -22,6 +23,7 @@ from command_runs import PLAN, Capture, Run
 from made_study import Made
 from orchestrator import session, statistics
 from orchestrator.__main__ import main
+from orchestrator.driver import connect
 from orchestrator.jobs import Job, Result
 from orchestrator.plan import parse_plan
 from orchestrator.results import ArmResult
@@ -56,6 +58,14 @@ def s3() -> Iterator[str]:
         system.create_dir(BUCKET)
         yield f"s3://{BUCKET}"
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def cluster(s3: str) -> Iterator[None]:
+    """One Ray for all tests that need one in their own process; its workers can reach S3."""
+    connect(None)
+    yield
+    ray.shutdown()
 
 
 @pytest.fixture(params=["local", "s3"])

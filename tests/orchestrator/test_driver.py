@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import ray
 
-from orchestrator.driver import Driver, connect, load_tasks, make_study
+from orchestrator.driver import Driver, load_tasks, make_study
 from orchestrator.plan import parse_plan
 from orchestrator.results import arm_results, find_study
 from orchestrator.store import Store
@@ -34,14 +34,6 @@ checkpoint_seconds: 0
 
 # What must not differ between two runs of the same plan: everything but the clock and the place.
 NUMBERS = ["key", "outcome", "score", "test", "found", "parameters", "multiply_adds", "compute"]
-
-
-@pytest.fixture(scope="session")
-def cluster(s3):
-    """One Ray for all tests that need one in their own process; its workers can reach S3."""
-    connect(None)
-    yield
-    ray.shutdown()
 
 
 def run(plan_text, store, data=Path("data"), **changes):

@@ -36,7 +36,8 @@ NETWORKS = [name for name in BASELINES.names() if not isinstance(BASELINES.load(
 PREDICTORS = [name for name in BASELINES.names() if name not in NETWORKS]
 SEARCHING = [
     *(f"search {name}" for name in SEARCHES),
-    *(f"estimator {name}" for name in ESTIMATORS.names()),
+    # What looks scores up runs nothing on a task with examples.
+    *(f"estimator {n}" for n in ESTIMATORS.names() if not ESTIMATORS.load(n).looks_up),
 ]
 PROGRAMS = [
     *SEARCHING,
