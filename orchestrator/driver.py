@@ -166,6 +166,7 @@ class Driver:
 
     def next_trial(self) -> dict[str, Any] | None:
         """Return the config of the next trial, or None if no job is ready."""
+        self._mind_the_hours()  # short jobs end without an intermediate result
         if self.progress.stopping or len(self.progress.running) >= self.slots:
             return None
         assignment = self.study.next()
@@ -192,6 +193,9 @@ class Driver:
             watched.progress = result.get("progress", watched.progress)
             watched.score = result.get("score", watched.score)
             watched.seconds = result.get("job_seconds", watched.seconds)
+        self._mind_the_hours()
+
+    def _mind_the_hours(self) -> None:
         hours = self.plan.budget.hours
         if hours and time.monotonic() - self.progress.started > hours * 3600:
             self.stop(f"the plan's budget of {hours:g} hours is spent")

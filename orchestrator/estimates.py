@@ -39,7 +39,8 @@ def estimate(
     for one in forecasts:
         # Arms that evaluate cells of one space train networks of about one size.
         space = one.example.space.name if one.example.space else one.example.network
-        like = (one.task, f"{one.kind} {space} {one.example.method or one.example.estimator}")
+        what = f"{one.kind} {space} {one.example.method} {one.example.estimator}"
+        like = (one.task, what)
         if like not in measured:
             measured[like] = _seconds(one.example, tasks[one.task])
         each = measured[like]

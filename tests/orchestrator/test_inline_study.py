@@ -221,3 +221,14 @@ def test_a_plan_that_looks_up_runs_to_a_table_of_regrets_with_every_candidate_ke
     shown = {c.arm: c for c in curves(store, record, next(iter(record.tasks)))}
     assert shown["random"].final.tolist() == results["random"].values
     assert shown["grid"].best == table["test"].max()
+
+
+def test_the_hours_of_a_plan_end_a_run_of_searches_that_take_no_time(
+    cluster: None, tmp_path: Path
+) -> None:
+    plan, store = parse_plan(PLAN + "budget: {hours: 1e-9}\n"), Store(str(tmp_path / "results"))
+    data = write_table(tmp_path / "data")
+    driver = Driver(plan, load_tasks(plan, data), store, data)
+    driver.run()
+    assert "hours is spent" in str(driver.progress.stopping)
+    assert len(store.jobs()) == 0
