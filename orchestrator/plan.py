@@ -280,7 +280,10 @@ class MethodArm(Limited):
         space = self.space.make()
         has_supernet = type(space).supernet is not SearchSpace.supernet
         if self.samples:
-            METHODS.load(self.method)(space, self.params, seed=0)  # its own check of the space
+            try:
+                METHODS.load(self.method)(space, self.params, seed=0)  # its own check of the space
+            except ImportError as error:  # of a library that only it needs
+                raise ValueError(str(error)) from error
             if self.budget is None:
                 raise ValueError(
                     f"{self.method} goes on for ever: give it `budget: {{samples: N}}` or "

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from samplers import SAMPLERS, make_sampler
 from search_space.genotype import Genotype
 from search_space.metric import R2, Metric
 from search_space.task import Output, Task
@@ -24,7 +25,6 @@ from toy_spaces import Sequences
 
 CPU = torch.device("cpu")
 LOWER = Metric("error", False, R2.compute)
-SAMPLERS = [name for name in METHODS.names() if issubclass(METHODS.load(name), Sampler)]
 
 
 def total(genotype: Genotype) -> float:
@@ -73,8 +73,7 @@ def make(make_task: Callable[..., Task]) -> Callable[..., InlineSearch]:
         kinds: Mapping[float, str] | None = None,
         **budget: float,
     ) -> InlineSearch:
-        cls = METHODS.load(method)
-        sampler = cls(space or Sequences(), cls.Params(**cls.smoke), seed=seed)
+        sampler = make_sampler(method, space or Sequences(), seed)
         estimator = Summing(Estimator.Params())
         estimator.scored, estimator.kinds = [], kinds or {}
         task = make_task((1, 4, 4), "regression").without_test()

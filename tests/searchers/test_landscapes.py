@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from samplers import SAMPLERS, make_sampler
 from searchers import METHODS, Sampler
 from toy_spaces import Landscape, Sequences, Stacks, matches, rugged
 
@@ -22,11 +23,7 @@ LANDSCAPES = {
     "conditional": (Stacks(5, 4), matches),
 }
 
-GUIDED = [
-    name
-    for name in METHODS.names()
-    if issubclass(cls := METHODS.load(name), Sampler) and cls.guided
-]
+GUIDED = [name for name in SAMPLERS if METHODS.load(name).guided]
 
 
 def evaluations(sampler: Sampler, landscape: Landscape, most: int) -> int:
@@ -42,20 +39,15 @@ def evaluations(sampler: Sampler, landscape: Landscape, most: int) -> int:
     return most
 
 
-def make(name: str, space: Sequences, seed: int) -> Sampler:
-    cls = METHODS.load(name)
-    return cls(space, cls.Params(**cls.smoke), seed=seed)
-
-
 @pytest.fixture(scope="module")
 def of_random_search() -> dict[str, list[int]]:
-    return {
-        kind: [
-            evaluations(make("random_search", space, seed), make_landscape(space, seed), ENDLESS)
-            for seed in range(SEEDS)
-        ]
-        for kind, (space, make_landscape) in LANDSCAPES.items()
-    }
+    found = {}
+    for kind, (space, make_landscape) in LANDSCAPES.items():
+        samplers = [make_sampler("random_search", space, seed) for seed in range(SEEDS)]
+        landscapes = [make_landscape(space, seed) for seed in range(SEEDS)]
+        pairs = zip(samplers, landscapes, strict=True)
+        found[kind] = [evaluations(*pair, most=ENDLESS) for pair in pairs]
+    return found
 
 
 @pytest.mark.parametrize("kind", LANDSCAPES)
@@ -68,7 +60,7 @@ def test_a_guided_sampler_needs_fewer_evaluations_than_random_search(
     others = of_random_search[kind]
     # A run that takes as long as random search of the same seed has lost; how long is no matter.
     own = [
-        evaluations(make(name, space, seed), make_landscape(space, seed), most=others[seed])
+        evaluations(make_sampler(name, space, seed), make_landscape(space, seed), most=others[seed])
         for seed in range(SEEDS)
     ]
     wins = sum(a < b for a, b in zip(own, others, strict=True))

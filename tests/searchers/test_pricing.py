@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 import pytest
 
+from samplers import SAMPLERS, make_sampler
 from search_space.cost import cost
 from search_space.genotype import Genotype
 from search_space.measure import peak_memory
 from search_space.spaces import SPACES
 from search_space.task import Task
-from searchers import METHODS
 from searchers._pricing import REDRAWS, Admission, Blueprint, LimitError, Limits, Pricing
 from toy_spaces import Sequences
 
@@ -89,15 +89,11 @@ class Sum(Pricing):
 
 
 def admission(method: str, most: float, space: Sequences | None = None) -> Admission:
-    cls = METHODS.load(method)
-    sampler = cls(space or Sequences(4, 4), cls.Params(**cls.smoke), seed=0)
+    sampler = make_sampler(method, space or Sequences(4, 4))
     return Admission(sampler, {"parameters": most}, [Sum()])
 
 
-@pytest.mark.parametrize(
-    "name",
-    [n for n in METHODS.names() if hasattr(METHODS.load(n), "ask")],
-)
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_no_sampler_gets_a_candidate_through_that_breaks_a_limit(name: str) -> None:
     """15 of the 256 keep it, and the score drives away from them."""
     gate = admission(name, 3.0)

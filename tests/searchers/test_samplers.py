@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 import torch
 
+from samplers import SAMPLERS, make_sampler
 from search_space.genotype import Genotype
 from search_space.space import SearchSpace
 from search_space.spaces import SPACES
-from searchers import METHODS, Sampler
+from searchers import Sampler
 from searchers._base import NO_COSTS
-
-SAMPLERS = [name for name in METHODS.names() if issubclass(METHODS.load(name), Sampler)]
 
 # As many as a method may want to see before it starts to learn.
 MANY = 60
@@ -28,8 +27,7 @@ def darts(**params: object) -> SearchSpace:
 
 
 def make(name: str, seed: int = 0, space: SearchSpace | None = None) -> Sampler:
-    cls = METHODS.load(name)
-    return cls(space or fitting(name), cls.Params(**cls.smoke), seed=seed)
+    return make_sampler(name, space or fitting(name), seed)
 
 
 SMALL = {"nodes": 2, "operations": ("none", "skip_connect", "max_pool_3x3")}
@@ -38,9 +36,8 @@ SMALL = {"nodes": 2, "operations": ("none", "skip_connect", "max_pool_3x3")}
 @cache
 def fitting(name: str) -> SearchSpace:
     """Return the default space, or where the method says that this is too large a smaller one."""
-    cls = METHODS.load(name)
     try:
-        cls(darts(), cls.Params(**cls.smoke), seed=0)
+        make_sampler(name, darts())
     except ValueError:
         return darts(**SMALL)
     return darts()
