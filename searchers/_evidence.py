@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
 from typing import Any
 
@@ -45,7 +46,7 @@ class Evidence:
         self.asked.add(decisions)
         return self.space.decode(decisions)
 
-    def ask_random(self, rng: Any) -> Genotype:
+    def ask_random(self, rng: random.Random) -> Genotype:
         """Draw a new candidate; one that is not new where the space seems to have none left."""
         for _ in range(_DRAWS):
             genotype = self.space.sample(rng)
