@@ -42,12 +42,11 @@ def test_what_a_library_itself_does_not_find_stays_its_own_error(
 
 
 @installed
-@pytest.mark.parametrize("sampler", ["tpe", "gp"])
-def test_finds_better_ones_than_chance(sampler: str) -> None:
+def test_finds_better_ones_than_chance() -> None:
     space = Grid((4,) * 4)
     best = []
     for seed in range(3):
-        searcher = make(space, seed, sampler=sampler)
+        searcher = make(space, seed)
         for _ in range(30):
             genotype = searcher.ask()
             searcher.tell(genotype, float(sum(space.encode(genotype))))
@@ -56,26 +55,57 @@ def test_finds_better_ones_than_chance(sampler: str) -> None:
     assert sum(best) / 3 > 11
 
 
+def turn(sampler: Bayesian, number: int) -> str:
+    """Ask, and tell most times; now and then a failure, now and then what was not asked for."""
+    genotype = sampler.ask()
+    if number % 3:
+        score = -math.inf if number % 4 == 0 else float(sum(sampler.space.encode(genotype)))
+        sampler.tell(genotype, score)
+    if number % 5 == 0:
+        sampler.tell(sampler.space.decode((2, 1, 1)), 0.5)
+    return genotype.key
+
+
 @installed
-@pytest.mark.parametrize("params", [{}, {"sampler": "gp"}, {"memory": 1}, {"multivariate": True}])
-def test_goes_on_from_its_state_with_waiting_failed_and_foreign_candidates(params: dict) -> None:
-    space = Tree(depth=4)
-
-    def turn(sampler: Bayesian, number: int) -> str:
-        genotype = sampler.ask()
-        if number % 3:
-            score = -math.inf if number % 4 == 0 else float(sum(space.encode(genotype)))
-            sampler.tell(genotype, score)
-        if number % 5 == 0:
-            sampler.tell(space.decode((2, 1, 1)), 0.5)
-        return genotype.key
-
+@pytest.mark.parametrize(
+    ("params", "turns"),
+    [
+        ({}, 25),
+        ({"multivariate": False}, 25),
+        ({"memory": 1}, 25),
+        ({"sampler": "gp", "initial": 3}, 8),  # its choices take long
+    ],
+)
+def test_goes_on_from_its_state_with_waiting_failed_and_foreign_candidates(
+    params: dict[str, object], turns: int
+) -> None:
+    space, half = Tree(depth=4), turns // 2
     whole, first = make(space, **params), make(space, **params)
-    keys = [turn(whole, number) for number in range(25)]
-    start = [turn(first, number) for number in range(15)]
+    keys = [turn(whole, number) for number in range(turns)]
+    start = [turn(first, number) for number in range(half)]
     second = make(space, seed=7, **params)
     second.load_state_dict(first.state_dict())
-    assert start + [turn(second, number) for number in range(15, 25)] == keys
+    assert start + [turn(second, number) for number in range(half, turns)] == keys
+
+
+@installed
+def test_asks_for_none_twice_while_new_ones_are_near() -> None:
+    space = Grid((4,) * 4)
+    sampler, asked = make(space), []
+    for _ in range(100):
+        asked.append(sampler.ask())
+        sampler.tell(asked[-1], float(sum(space.encode(asked[-1]))))
+    assert len(set(asked)) == 100
+
+
+@installed
+def test_goes_on_where_nothing_new_is_left() -> None:
+    space = Grid((1, 1))
+    sampler = make(space, initial=2)
+    for _ in range(4):
+        genotype = sampler.ask()
+        assert space.encode(genotype) == (0, 0)
+        sampler.tell(genotype, 1.0)
 
 
 @installed
