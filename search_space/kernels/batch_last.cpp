@@ -28,24 +28,24 @@ struct Lanes {
   // The first n of them; the others are zero, or stay as they are in memory.
   static Lanes at(const T *from, int n) {
     if (n == count) return at(from);
-    T all[count] = {};
-    copy<half>(from, all, n);
-    return at(all);
+    if (n < half) return {some(from, n), Register{}};
+    return {*(const Register *)from, some(from + half, n - half)};
   }
   void to(T *place, int n) const {
     if (n == count) return to(place);
-    T all[count];
-    to(all);
-    copy<half>(all, place, n);
+    if (n < half) return some(place, a, n);
+    *(Register *)place = a;
+    some(place + half, b, n - half);
   }
-  // In pieces whose size the compiler knows.
-  template <int piece>
-  static void copy(const T *from, T *to, int n) {
-    if (n & piece) {
-      std::memcpy(to, from, sizeof(T) * piece);
-      from += piece, to += piece;
-    }
-    if constexpr (piece > 1) copy<piece / 2>(from, to, n);
+  // Masked instructions, where there are such; but not where these are compiled into a loop.
+  __attribute__((noinline)) static Register some(const T *from, int n) {
+    Register x;
+    for (int i = 0; i < half; i++) x[i] = i < n ? from[i] : T(0);
+    return x;
+  }
+  __attribute__((noinline)) static void some(T *place, Register x, int n) {
+    for (int i = 0; i < half; i++)
+      if (i < n) place[i] = x[i];
   }
   // max(0, this), in which a NaN stays one.
   Lanes rectified() const {
@@ -126,30 +126,39 @@ void gather(const T *from, T *to, int height, int width, int pad, long stride, i
 }
 
 // out[m] = (out[m] if `add`) + sum over q and the taps of rows [a0, a1) and columns [b0, b1) of
-// weights[q * MB + m] * in[q], at PX columns from `x` on of row `h`. KW > 0: all KW taps of a row.
-template <typename T, int MB, int PX, int KW>
+// weights[q * MB + m] * in[q], at PX columns from `x` on of row `h`. KW > 0: all KW taps of a row,
+// at stride 1 and dilation D, so that what neighbouring columns see is loaded once.
+template <typename T, int MB, int PX, int KW, int D>
 inline void positions(const Moves &g, int pad, const T *const *in, int sources,
                       const T *const *weights, T *const *out, long stride, int count, int h, int x,
                       int a0, int a1, int b0, int b1, bool add) {
   constexpr int lanes = Lanes<T>::count;
-  const int first = KW ? 0 : b0, last = KW ? KW : b1;
   const long step = (long)g.dilation * lanes, next = (long)g.stride * lanes;
   Lanes<T> sum[MB][PX];
   for (int q = 0; q < sources; q++)
     for (int a = a0; a < a1; a++) {
       const long y = (long)h * g.stride + a * g.dilation - g.top;
       const T *line = in[q] + (y * (g.width + 2 * pad) + (long)x * g.stride + pad - g.left) * lanes;
+      if constexpr (KW > 0) {
+#pragma GCC unroll 16
+        for (int i = 0; i < PX + (KW - 1) * D; i++) {
+          const auto v = Lanes<T>::at(line + i * lanes);
 #pragma GCC unroll 8
-      for (int b = first; b < last; b++) {
-        Lanes<T> v[PX];
+          for (int b = 0; b < KW; b++) {
+            const int p = i - b * D;
+            if (p < 0 || p >= PX) continue;
 #pragma GCC unroll 8
-        for (int p = 0; p < PX; p++) v[p] = Lanes<T>::at(line + b * step + p * next);
-#pragma GCC unroll 8
-        for (int m = 0; m < MB; m++) {
-          const T w = weights[q * MB + m][a * g.kw + b];
-#pragma GCC unroll 8
-          for (int p = 0; p < PX; p++) sum[m][p].add(w, v[p]);
+            for (int m = 0; m < MB; m++) sum[m][p].add(weights[q * MB + m][a * KW + b], v);
+          }
         }
+      } else {
+        for (int b = b0; b < b1; b++)
+#pragma GCC unroll 8
+          for (int p = 0; p < PX; p++) {
+            const auto v = Lanes<T>::at(line + b * step + p * next);
+#pragma GCC unroll 8
+            for (int m = 0; m < MB; m++) sum[m][p].add(weights[q * MB + m][a * g.kw + b], v);
+          }
       }
     }
   for (int m = 0; m < MB; m++)
@@ -160,7 +169,7 @@ inline void positions(const Moves &g, int pad, const T *const *in, int sources,
     }
 }
 
-template <typename T, int MB, int PX, int KW>
+template <typename T, int MB, int PX, int KW, int D>
 inline int columns(const Moves &g, int pad, const T *const *in, int sources,
                    const T *const *weights, T *const *out, long stride, int count, int h, int x,
                    int a0, int a1, bool add) {
@@ -168,23 +177,25 @@ inline int columns(const Moves &g, int pad, const T *const *in, int sources,
     // Taps that see something from one of the columns; the others see zeros.
     const int b0 = g.first(x + PX - 1, g.left), b1 = g.last(x, g.left, g.width, g.kw);
     if (KW && b1 - b0 == KW)
-      positions<T, MB, PX, KW>(g, pad, in, sources, weights, out, stride, count, h, x, a0, a1, 0, KW,
-                               add);
+      positions<T, MB, PX, KW, D>(g, pad, in, sources, weights, out, stride, count, h, x, a0, a1, 0,
+                                  KW, add);
     else
-      positions<T, MB, PX, 0>(g, pad, in, sources, weights, out, stride, count, h, x, a0, a1, b0, b1,
-                              add);
+      positions<T, MB, PX, 0, 0>(g, pad, in, sources, weights, out, stride, count, h, x, a0, a1, b0,
+                                 b1, add);
   }
   return x;
 }
 
-template <typename T, int MB, int KW>
+template <typename T, int MB, int KW, int D>
 void correlate(const Moves &g, int pad, const T *const *in, int sources, const T *const *weights,
                T *const *out, long stride, int count, bool add) {
   for (int h = 0; h < g.out_height; h++) {
     const int a0 = g.first(h, g.top), a1 = g.last(h, g.top, g.height, g.kh);
-    int x = columns<T, MB, 4, KW>(g, pad, in, sources, weights, out, stride, count, h, 0, a0, a1, add);
-    x = columns<T, MB, 2, KW>(g, pad, in, sources, weights, out, stride, count, h, x, a0, a1, add);
-    columns<T, MB, 1, KW>(g, pad, in, sources, weights, out, stride, count, h, x, a0, a1, add);
+    int x = 0;
+    if (MB < 4)  // more sums than there are registers would cost more than they save
+      x = columns<T, MB, 4, KW, D>(g, pad, in, sources, weights, out, stride, count, h, x, a0, a1, add);
+    x = columns<T, MB, 2, KW, D>(g, pad, in, sources, weights, out, stride, count, h, x, a0, a1, add);
+    columns<T, MB, 1, KW, D>(g, pad, in, sources, weights, out, stride, count, h, x, a0, a1, add);
   }
 }
 
@@ -192,12 +203,13 @@ void correlate(const Moves &g, int pad, const T *const *in, int sources, const T
 template <typename T, int MB>
 void correlate(const Moves &g, int pad, const T *const *in, int sources, const T *const *weights,
                T *const *out, long stride, int count, bool add) {
-  if (g.kw == 3)
-    correlate<T, MB, 3>(g, pad, in, sources, weights, out, stride, count, add);
-  else if (g.kw == 5)
-    correlate<T, MB, 5>(g, pad, in, sources, weights, out, stride, count, add);
-  else
-    correlate<T, MB, 0>(g, pad, in, sources, weights, out, stride, count, add);
+  const int kind = g.stride == 1 ? 10 * g.kw + g.dilation : 0;
+  const auto form = kind == 31   ? correlate<T, MB, 3, 1>
+                    : kind == 51 ? correlate<T, MB, 5, 1>
+                    : kind == 32 ? correlate<T, MB, 3, 2>
+                    : kind == 52 ? correlate<T, MB, 5, 2>
+                                 : correlate<T, MB, 0, 0>;
+  form(g, pad, in, sources, weights, out, stride, count, add);
 }
 
 // Adds to gradient[m][a * kw + first ...] the products of an output's gradient with what KW
