@@ -59,7 +59,7 @@ def normalise(
     how: Depthwise,
     pointwise: Tensor,
     statistics: Statistics,
-    at: tuple[int, ...] = (),
+    at: int | None = None,
 ) -> Tensor:
     """Convolve maps depthwise, mix and normalise them.
 
@@ -68,7 +68,7 @@ def normalise(
         depthwise: ``[outputs, channels, taps]``.
         pointwise: matrices ``[..., C, C]``.
         statistics: of the products; moved on while training, used otherwise.
-        at: first indices of the statistics, where it is a part of them.
+        at: number of the group of channels that the statistics are, where not of all.
 
     Returns:
         ``[..., C, P]``.
@@ -122,10 +122,7 @@ class _Normalised(torch.autograd.Function):
             y = torch.native_layer_norm(z, z.shape[-1:], None, None, EPSILON)[0]
             return (*_again(y, (x, depthwise, pointwise), gy), None)
         c, p = z.shape[-2:]
-        none = [True, False, False]
-        gz = torch.ops.aten.native_layer_norm_backward(
-            gy.contiguous(), z, [p], mean, scale, None, None, none
-        )[0].view(-1, c, p)
+        gz = _norm_backward(gy, z, mean, scale).view(-1, c, p)
         by_pointwise = None
         if ctx.needs_input_grad[2]:
             by_pointwise = torch.bmm(gz, u.view(-1, c, p).transpose(1, 2)).view(pointwise.shape)
@@ -133,6 +130,76 @@ class _Normalised(torch.autograd.Function):
         need = (ctx.needs_input_grad[0], ctx.needs_input_grad[1])
         by_x, by_depthwise, _ = ctx.how.backward(gu.view(u.shape), x, depthwise, None, need=need)
         return by_x if need[0] else None, by_depthwise if need[1] else None, by_pointwise, None
+
+
+def pools(
+    x: Tensor,
+    stride: int,
+    which: tuple[bool, bool],
+    statistics: Statistics,
+    at: int | None = None,
+) -> Tensor:
+    """Pool maps and normalise the pools.
+
+    Args:
+        x: maps ``[..., C, height, width, batch]``.
+        stride: 1 or 2.
+        which: whether the largest values are wanted, and whether the means are.
+        statistics: of the pools; moved on while training, used otherwise.
+        at: number of the group of channels that the statistics are, where not of all.
+
+    Returns:
+        ``[pools, ..., C, P]``.
+    """
+    if not statistics.training:
+        return statistics.normalise(_pools(x, stride, which), at)
+    y, mean, scale = _Pooled.apply(x, stride, which)
+    statistics.take_scale(mean, scale, y.shape[-1], at)
+    return y
+
+
+def _pools(x: Tensor, stride: int, which: tuple[bool, bool]) -> Tensor:
+    largest, mean = which
+    y = kernels.pools(x.view(-1, *x.shape[-3:]), stride, largest=largest, mean=mean)
+    return y.view(len(y), *x.shape[:-3], -1)
+
+
+class _Pooled(torch.autograd.Function):
+    """The result of :func:`pools` while training, and the mean and scale of each channel."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, stride: int, which: tuple[bool, bool]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        z, index = kernels.pools_forward(x.view(-1, *x.shape[-3:]), stride, *which)
+        z = z.view(len(z), *x.shape[:-3], -1)
+        _enough(z.shape[-1])
+        y, mean, scale = torch.native_layer_norm(z, z.shape[-1:], None, None, EPSILON)
+        ctx.how = stride, which
+        ctx.save_for_backward(x, index, z, mean, scale)
+        mean, scale = mean[..., 0], scale[..., 0]
+        ctx.mark_non_differentiable(mean, scale)
+        ctx.set_materialize_grads(False)
+        return y, mean, scale
+
+    @staticmethod
+    def backward(ctx: Any, gy: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+        x, index, z, mean, scale = ctx.saved_tensors
+        stride, which = ctx.how
+        if torch.is_grad_enabled():  # somebody will differentiate this again
+            z = _pools(x, stride, which)
+            y = torch.native_layer_norm(z, z.shape[-1:], None, None, EPSILON)[0]
+            return *_again(y, (x,), gy), None, None
+        height, width = (-(-length // stride) for length in x.shape[-3:-1])
+        gz = _norm_backward(gy, z, mean, scale).view(len(z), -1, height, width, x.shape[-1])
+        by_x = kernels.pools_backward(gz, index, *x.shape[-3:-1], stride, *which)
+        return by_x.view(x.shape), None, None
+
+
+def _norm_backward(gy: Tensor, z: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    return torch.ops.aten.native_layer_norm_backward(
+        gy.contiguous(), z, z.shape[-1:], mean, scale, None, None, [True, False, False]
+    )[0]
 
 
 def _again(

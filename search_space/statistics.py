@@ -28,16 +28,17 @@ class Statistics(nn.Module):
         self.register_buffer("running_mean", torch.zeros(shape))
         self.register_buffer("running_var", torch.ones(shape))
 
-    def normalise(self, x: Tensor, at: tuple[int, ...] = ()) -> Tensor:
+    def normalise(self, x: Tensor, at: int | None = None) -> Tensor:
         """Return rows with mean zero and variance one.
 
         Args:
-            x: ``[*shape, positions]``, or ``[channels, positions]`` of those at ``at``.
-            at: first indices of the channels.
+            x: ``[*shape, positions]``, or ``[channels, positions]`` of one group.
+            at: the number of that group of channels, counted over all of the shape but its last
+                dimension.
         """
         if not self.training:
-            scale = torch.rsqrt(self.running_var[at] + EPSILON)
-            return (x - self.running_mean[at][..., None]) * scale[..., None]
+            mean, variance = self._running(at)
+            return (x - mean[..., None]) * torch.rsqrt(variance + EPSILON)[..., None]
         count = x.shape[-1]
         if count == 1:
             raise ValueError("batch norm needs more than one value for each channel")
@@ -45,16 +46,21 @@ class Statistics(nn.Module):
         self.take_scale(mean[..., 0], scale[..., 0], count, at)
         return normal
 
-    def take_scale(self, mean: Tensor, scale: Tensor, count: int, at: tuple[int, ...] = ()) -> None:
+    def take_scale(self, mean: Tensor, scale: Tensor, count: int, at: int | None = None) -> None:
         """Do as :meth:`take`, with 1 / sqrt(variance + epsilon) in place of the variance."""
         if self.tracking:
-            variance = scale.detach().square().reciprocal_().sub_(EPSILON)
-            self.take(mean.detach(), variance, count, at)
+            self.take(mean, scale.pow(-2).sub_(EPSILON), count, at)
 
-    def take(self, mean: Tensor, variance: Tensor, count: int, at: tuple[int, ...] = ()) -> None:
+    def take(self, mean: Tensor, variance: Tensor, count: int, at: int | None = None) -> None:
         """Move the running statistics towards those of a batch of ``count`` values a channel."""
         if self.tracking:
-            running_mean = self.running_mean[at] if at else self.running_mean
-            running_var = self.running_var[at] if at else self.running_var
-            running_mean.lerp_(mean, self.momentum)
-            running_var.lerp_(variance * (count / (count - 1)), self.momentum)
+            running_mean, running_var = self._running(at)
+            unbiased = variance * (count / (count - 1))
+            running_mean.lerp_(mean.view_as(running_mean), self.momentum)
+            running_var.lerp_(unbiased.view_as(running_var), self.momentum)
+
+    def _running(self, at: int | None) -> tuple[Tensor, Tensor]:
+        mean, variance = self.running_mean, self.running_var
+        if at is None:
+            return mean, variance
+        return mean.view(-1, mean.shape[-1])[at], variance.view(-1, mean.shape[-1])[at]

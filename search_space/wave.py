@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from search_space import kernels
 from search_space.mixture import edges
-from search_space.stages import Depthwise, fold, normalise
+from search_space.stages import Depthwise, fold, normalise, pools
 from search_space.statistics import Statistics
 
 
@@ -76,15 +76,17 @@ class Block(nn.Module):
         """Return the normalised products ``[T, K, J, C, P]``."""
         return normalise(x, self.depthwise, self.how, self.pointwise, self.statistics)
 
-    def single(self, x: Tensor, at: tuple[int, int, int]) -> Tensor:
-        """Return the output of one kernel on one edge, ``at`` (t, k, j): ``[C, ...]``."""
-        (t, k, j), c = at, self.pointwise.shape[-1]
+    def single(self, x: Tensor, t: int, k: int, j: int) -> Tensor:
+        """Return the output of one kernel on one edge ``[C, ...]``."""
+        _, kernels, sources, channels, _ = self.pointwise.shape
         columns = slice(sum(self.taps[:k]), sum(self.taps[: k + 1]))
         how = self.how._replace(widths=self.how.widths[k : k + 1], shared=True)
-        depthwise = self.depthwise[t : t + 1, j * c : (j + 1) * c, columns]
-        y = normalise(x, depthwise, how, self.pointwise[at], self.statistics, at)
+        edge, at = t * sources + j, (t * kernels + k) * sources + j
+        depthwise = self.depthwise.view(-1, channels, sum(self.taps))[edge : edge + 1, :, columns]
+        pointwise = self.pointwise.view(-1, channels, channels)[at]
+        y = normalise(x, depthwise, how, pointwise, self.statistics, at)
         height, width = (-(-length // how.stride) for length in x.shape[1:3])
-        return y.view(c, height, width, x.shape[-1])
+        return y.view(channels, height, width, x.shape[-1])
 
 
 class Convolutions(nn.Module):
@@ -121,18 +123,19 @@ class Convolutions(nn.Module):
         v, shift = self.first.folded(x, None, None, None)
         return self.second.folded(self._maps(v, size), shift.flatten(2), a, base)
 
-    def weighted(self, x: Tensor, a: Tensor, size: list[int]) -> Tensor:
-        """Return the sum of the outputs weighted by ``a``: ``[T, C P]``."""
+    def weighted(self, x: Tensor, a: Tensor, total: Tensor | None, size: list[int]) -> Tensor:
+        """Return ``total`` ``[T, C P]`` plus the outputs weighted by ``a`` ``[T, K, J]``."""
         z = self.first.normalised(x)
         if self.second is not None:
             z = self.second.normalised(self._maps(z, size))
         t, k, j, c, p = z.shape
-        return torch.bmm(a.reshape(t, 1, k * j), z.view(t, k * j, c * p))[:, 0]
+        a, z = a.reshape(t, 1, k * j), z.view(t, k * j, c * p)
+        return (torch.bmm(a, z) if total is None else torch.baddbmm(total[:, None], a, z))[:, 0]
 
     def single(self, x: Tensor, t: int, name: str, j: int) -> Tensor:
         """Return the output of one operation on one edge ``[C, height', width', batch]``."""
         for block in self.blocks:
-            x = block.single(x, (t, self.names.index(name), j))
+            x = block.single(x, t, self.names.index(name), j)
         return x
 
     @staticmethod
@@ -162,11 +165,11 @@ class Halving(nn.Module):
         ]
         return self.statistics.normalise(torch.cat(halves, dim=2))
 
-    def single(self, x: Tensor, at: tuple[int, int]) -> Tensor:
-        """Return ``[outputs, P]`` of one rectified source, ``at`` (j, t)."""
+    def single(self, x: Tensor, t: int, j: int) -> Tensor:
+        """Return ``[outputs, P]`` of one rectified source for one target."""
         near, far = self._halves(x)
-        halves = [self.first[at] @ near.flatten(1), self.second[at] @ far.flatten(1)]
-        return self.statistics.normalise(torch.cat(halves), at)
+        halves = [self.first[j, t] @ near.flatten(1), self.second[j, t] @ far.flatten(1)]
+        return self.statistics.normalise(torch.cat(halves), j * self.first.shape[1] + t)
 
     def _halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return every second position, and those one further on; beyond the edge are zeros.
@@ -197,7 +200,7 @@ class Wave(nn.Module):
         flat: bool,
     ):
         super().__init__()
-        self.stride, self.channels = stride, channels
+        self.targets, self.channels, self.stride = targets, channels, stride
         self.pools = [i for i, name in enumerate(POOLS) if name in operations]
         if self.pools:
             self.pool_statistics = Statistics(len(self.pools), sources, channels)
@@ -219,46 +222,58 @@ class Wave(nn.Module):
             assert isinstance(convolutions, Convolutions)
             yield name, convolutions
 
-    def forward(self, x: Tensor, a: Mapping[str, Tensor], folded: bool) -> Tensor:
+    def forward(
+        self, x: Tensor, a: Mapping[str, Tensor], base: Tensor | None, folded: bool
+    ) -> Tensor:
         """Return the weighted sums over sources and operations ``[T, C, height', width', batch]``.
 
         Args:
             x: states ``[J, C, height, width, batch]``.
             a: weights: "pools" ``[T, pools * J]``, "skip" ``[T, J]`` and for each group of
-                convolutions ``[T, K, J]``, as far as there are such; "any" ``[T, J]``.
+                convolutions ``[T, K, J]``, as far as there are such.
+            base: what the sums are added to.
             folded: the form of the sum.
         """
         size = [*(-(-length // self.stride) for length in x.shape[2:4]), x.shape[4]]
-        total = self._simple(x, a, size)
-        maps, due = x.flatten(0, 1), []
-        for name, convolutions in self.groups():
-            if folded:
-                total, b = convolutions.folded(maps, a[name], total, size)
-                due.append(b)
-            else:
-                total = total + convolutions.weighted(maps, a[name], size)
-        total = total.view(len(total), self.channels, -1)
-        if due:
-            total = total + functools.reduce(torch.add, due)[..., None]
-        return total.view(-1, self.channels, *size)
+        total = self._simple(x, a, None if base is None else base.flatten(1))
+        maps = x.flatten(0, 1)
+        if folded:
+            total = self._folded(maps, a, total, size)
+        else:
+            for name, convolutions in self.groups():
+                total = convolutions.weighted(maps, a[name], total, size)
+        if total is None:
+            total = x.new_zeros(self.targets, self.channels * math.prod(size))
+        return total.view(self.targets, self.channels, *size)
 
-    def _simple(self, x: Tensor, a: Mapping[str, Tensor], size: list[int]) -> Tensor:
-        """Return the part of what has no convolution ``[T, C P]``, in memory of its own."""
-        total = None
+    def _simple(self, x: Tensor, a: Mapping[str, Tensor], total: Tensor | None) -> Tensor | None:
+        """Add what has no depthwise convolution to ``total`` ``[T, C P]``."""
         if self.pools:
             largest, mean = (i in self.pools for i in range(len(POOLS)))
-            pooled = kernels.pools(x.flatten(0, 1), self.stride, largest=largest, mean=mean)
-            pooled = pooled.view(len(self.pools), len(x), self.channels, -1)
-            total = a["pools"] @ self.pool_statistics.normalise(pooled).view(len(a["pools"][0]), -1)
+            pooled = pools(x, self.stride, (largest, mean), self.pool_statistics)
+            total = _plus(total, a["pools"], pooled)
         if self.skips and self.stride == 1:
-            part = x.flatten(1)
-            total = a["skip"] @ part if total is None else torch.addmm(total, a["skip"], part)
+            total = _plus(total, a["skip"], x)
         elif self.skips:
             part = torch.einsum("tj,jtcp->tcp", a["skip"], self.halving(x.relu())).flatten(1)
-            total = part.clone() if total is None else total + part
-        if total is None:
-            total = x.new_zeros(len(a["any"]), self.channels * math.prod(size))
+            total = part if total is None else total + part
         return total
+
+    def _folded(
+        self, maps: Tensor, a: Mapping[str, Tensor], total: Tensor | None, size: list[int]
+    ) -> Tensor:
+        """Add all convolutions to ``total`` ``[T, C P]``."""
+        if total is None:
+            total = maps.new_zeros(self.targets, self.channels * math.prod(size))
+        elif not self.pools:
+            total = total.clone()  # perhaps not its own memory, and about to change in place
+        due = []
+        for name, convolutions in self.groups():
+            total, b = convolutions.folded(maps, a[name], total, size)
+            due.append(b)
+        if not due:
+            return total
+        return total.view(*due[0].shape, -1) + functools.reduce(torch.add, due)[..., None]
 
     def single(self, name: str, x: Tensor, t: int, j: int) -> Tensor:
         """Return the output of one operation ``[C, height', width', batch]`` for one target.
@@ -270,15 +285,25 @@ class Wave(nn.Module):
         """
         if name in POOLS:
             number = POOLS.index(name)
-            pooled = kernels.pools(x, self.stride, largest=number == 0, mean=number == 1)[0]
-            at = (self.pools.index(number), j)
-            return self.pool_statistics.normalise(pooled.flatten(1), at).view(pooled.shape)
+            at = self.pools.index(number) * self.pool_statistics.running_mean.shape[1] + j
+            which = (number == 0, number == 1)
+            return self._maps(pools(x, self.stride, which, self.pool_statistics, at), x)
         if name == "skip_connect":
             if self.stride == 1:
                 return x
-            height, width = (-(-length // 2) for length in x.shape[1:3])
-            return self.halving.single(x.relu(), (j, t)).view(-1, height, width, x.shape[-1])
+            return self._maps(self.halving.single(x.relu(), t, j), x)
         for _, convolutions in self.groups():
             if name in convolutions.names:
                 return convolutions.single(x, t, name, j)
         raise KeyError(name)
+
+    def _maps(self, y: Tensor, x: Tensor) -> Tensor:
+        """Return outputs of ``x`` as maps ``[C, height', width', batch]``."""
+        height, width = (-(-length // self.stride) for length in x.shape[1:3])
+        return y.view(-1, height, width, x.shape[-1])
+
+
+def _plus(total: Tensor | None, a: Tensor, y: Tensor) -> Tensor:
+    """Return ``total`` plus the sums ``[T, C P]`` of what ``a`` has columns for."""
+    y = y.view(a.shape[1], -1)
+    return a @ y if total is None else torch.addmm(total, a, y)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -69,7 +69,7 @@ class WaveCell(nn.Module):
     def inputs(self, before: Tensor, last: Tensor) -> Tensor:
         """Return the two states that the cell starts from ``[2, C, height, width, batch]``."""
         if self.reduced:
-            first = self.halving.single(before, (0, 0))
+            first = self.halving(before[None])[0, 0]
         else:
             first = self.first_statistics.normalise(self.first @ before.flatten(1))
         second = self.second_statistics.normalise(self.second @ last.flatten(1))
@@ -82,20 +82,22 @@ class WaveCell(nn.Module):
         inputs = self.inputs(before, last)
         if mixture.active is not None:
             return torch.cat(self._edge_by_edge(inputs, mixture)[2:])
-        nodes: list[Tensor] = []
+        x, rest, nodes = inputs, None, []
         for number, a in enumerate(waves):
-            wave = self.wave(number)
-            x = inputs if number == 0 else nodes[number - 1][None]
-            inside = x if self.partial == 1 else x[:, : self.channels // self.partial].contiguous()
-            y = wave(inside, a, inside.numel() * len(a["any"]) >= FOLD_FROM)
-            if self.partial > 1:
-                y = self._with_bypass(y, x, a["bypass"], wave.stride)
-            for target, part in enumerate(y.unbind(), start=number):
-                if number == 0:
-                    nodes.append(part)
-                else:
-                    nodes[target] = nodes[target] + part
-        return torch.cat(nodes)
+            y = self._sums(self.wave(number), x, a, rest)
+            # The first of its targets has got all that it gets.
+            x, rest = y.split([1, len(y) - 1])
+            nodes.append(x)
+        return torch.cat(nodes).flatten(0, 1)
+
+    def _sums(self, wave: Wave, x: Tensor, a: dict[str, Tensor], base: Tensor | None) -> Tensor:
+        """Return what a wave brings to its targets, plus ``base`` ``[targets, C, ...]``."""
+        if self.partial == 1:
+            return wave(x, a, base, x.numel() * wave.targets >= FOLD_FROM)
+        inside = x[:, : self.channels // self.partial].contiguous()
+        y = wave(inside, a, None, inside.numel() * wave.targets >= FOLD_FROM)
+        y = self._with_bypass(y, x, a["bypass"], wave.stride)
+        return y if base is None else y + base
 
     def _with_bypass(self, y: Tensor, x: Tensor, bypass: Tensor, stride: int) -> Tensor:
         """Put what went round the operations beside their sums ``y`` ``[T, C, ...]``, and deal."""
@@ -113,21 +115,19 @@ class WaveCell(nn.Module):
         states = list(inputs.unbind())
         size = [-(-length // self.stride) for length in inputs.shape[2:4]]
         zero = inputs.new_zeros(self.channels // self.partial, *size, inputs.shape[-1])
-        row = 0
+        factors, row = _factors(mixture), 0
         for node in range(self.nodes):
             parts = []
             for source in range(node + 2):
                 number, j = (0, source) if source < 2 else (source - 1, 0)
                 wave = self.wave(number)
                 x = states[source][: self.channels // self.partial]
-                outputs = [
-                    _times(
-                        mixture.weights[row, column],
-                        wave.single(self.operations[column], x, node - number, j),
-                    )
-                    for column in mixture.computed(row)
-                    if self.operations[column] != "none"
-                ]
+                outputs = []
+                for column in mixture.computed(row):
+                    factor, name = next(factors), self.operations[column]
+                    if name != "none":
+                        y = wave.single(name, x, node - number, j)
+                        outputs.append(_times(factor, y))
                 y = functools.reduce(torch.add, outputs) if outputs else zero
                 if self.partial > 1:
                     bypass = y.new_ones(1) if mixture.bypass is None else mixture.bypass[row, None]
@@ -211,34 +211,53 @@ class WaveSupernet(Supernet):
         """Return the weights of each wave, by group; nothing where edges are computed singly."""
         if mixture.active is not None:
             return []
-        place = {name: i for i, name in enumerate(self.operations)}
-        columns = {name: [place[o] for o in g.widths if o in place] for name, g in GROUPS.items()}
-        pools = [place[name] for name in POOLS if name in place]
-        found = []
-        for wave in range(self.nodes):
-            rows = torch.tensor(rows_of_wave(self.nodes, wave), device=mixture.weights.device)
-            table = mixture.weights[rows]  # [T, J, operations]
-            a = {
-                name: table[..., chosen].transpose(1, 2)
-                for name, chosen in columns.items()
-                if chosen
-            }
-            a["any"] = table[..., 0]
-            if pools:
-                a["pools"] = table[..., pools].transpose(1, 2).flatten(1)
-            if "skip_connect" in place:
-                a["skip"] = table[..., place["skip_connect"]]
-            if self.partial > 1:
-                ones = table.new_ones(table.shape[:2])
-                a["bypass"] = ones if mixture.bypass is None else mixture.bypass[rows]
-            found.append(a)
+        device = mixture.weights.device
+        places, together = _places(self.operations, self.nodes)
+        gathered = mixture.weights.flatten().index_select(0, together.to(device))
+        parts = iter(gathered.split([place.numel() for own in places for place in own.values()]))
+        found = [{name: next(parts).view(p.shape) for name, p in own.items()} for own in places]
+        for number, a in enumerate(found if self.partial > 1 else []):
+            rows = torch.tensor(rows_of_wave(self.nodes, number), device=device)
+            ones = mixture.weights.new_ones(rows.shape)
+            a["bypass"] = ones if mixture.bypass is None else mixture.bypass[rows]
         return found
 
 
-def _times(weight: Tensor, x: Tensor) -> Tensor:
-    """Return the product, without computing it where that is not needed."""
-    alone = not weight.requires_grad and weight.device.type == "cpu" and weight == 1
-    return x if alone else weight * x
+@functools.lru_cache(maxsize=16)
+def _places(operations: tuple[str, ...], nodes: int) -> tuple[list[dict[str, Tensor]], Tensor]:
+    """Return where the weights of each wave, by group, lie in a flattened mixture; and all places.
+
+    Gathering all of them at once is faster than each by itself.
+    """
+    column = {name: i for i, name in enumerate(operations)}
+    groups = {name: [column[o] for o in g.widths if o in column] for name, g in GROUPS.items()}
+    pools = [column[name] for name in POOLS if name in column]
+    found = []
+    for wave in range(nodes):
+        rows = torch.tensor(rows_of_wave(nodes, wave), device="cpu")
+        table = rows[..., None] * len(operations) + torch.arange(len(operations), device="cpu")
+        own = {name: table[..., g].transpose(1, 2) for name, g in groups.items() if g}
+        if pools:
+            own["pools"] = table[..., pools].transpose(1, 2).flatten(1)
+        if "skip_connect" in column:
+            own["skip"] = table[..., column["skip_connect"]]
+        found.append(own)
+    parts = [place.flatten() for own in found for place in own.values()]
+    return found, torch.cat([torch.zeros(0, dtype=torch.long, device="cpu"), *parts])
+
+
+def _factors(mixture: Mixture) -> Iterator[Tensor | float]:
+    """Return the weights of what a mixture computes, edge by edge; as numbers, if that is cheap."""
+    assert mixture.active is not None
+    rows = [row for row, columns in enumerate(mixture.active) for _ in columns]
+    weights = mixture.weights[rows, [column for columns in mixture.active for column in columns]]
+    if weights.requires_grad or weights.device.type != "cpu":
+        return iter(weights.unbind())
+    return iter(weights.tolist())
+
+
+def _times(factor: Tensor | float, x: Tensor) -> Tensor:
+    return x if isinstance(factor, float) and factor == 1 else factor * x
 
 
 class _WithoutTracking:

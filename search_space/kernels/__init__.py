@@ -101,19 +101,19 @@ def depthwise_backward(
     )
 
 
-def _pools(x: Tensor, *how: Any):
+def pools_forward(x: Tensor, *how: Any):
     return _backend(x).pools(x.contiguous(), *how)
 
 
-def _pools_backward(grad: Tensor, index: Tensor, *how: Any):
+def pools_backward(grad: Tensor, index: Tensor, *how: Any):
     return _backend(grad).pools_backward(grad.contiguous(), index, *how)
 
 
 for _name, _function in (
     ("depthwise", depthwise_forward),
     ("depthwise_backward", depthwise_backward),
-    ("pools", _pools),
-    ("pools_backward", _pools_backward),
+    ("pools", pools_forward),
+    ("pools_backward", pools_backward),
 ):
     _LIBRARY.impl(_name, _function, "CompositeExplicitAutograd")
 

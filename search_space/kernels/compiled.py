@@ -12,6 +12,7 @@ import functools
 import importlib.machinery
 import os
 import warnings
+from ctypes import POINTER, c_int, c_int64, c_long, c_void_p
 from pathlib import Path
 
 import torch
@@ -71,7 +72,7 @@ def depthwise(
     outputs, channels, _ = weight.shape
     out = x.new_empty(outputs, len(widths), channels, -(-h // stride), -(-w // stride), n)
     shift = None if shift is None else shift.contiguous()
-    _door("forward", x)(
+    _door("forward", x.dtype)(
         *map(_pointer, (x, weight, shift, out)),
         *_shape(x, weight, widths, flat, dilation, stride, shared, rectify),
     )
@@ -101,7 +102,7 @@ def depthwise_backward(
     by_x = torch.empty_like(x) if need_x else x.new_empty(0)
     by_weight = torch.empty_like(weight) if need_weight else x.new_empty(0)
     by_shift = torch.empty_like(shift) if need_x and shift is not None else x.new_empty(0)
-    _door("backward", x)(
+    _door("backward", x.dtype)(
         *map(_pointer, (x, weight, shift, grad, offset, by_x, by_weight, by_shift)),
         *_shape(x, weight, widths, flat, dilation, stride, shared, rectify),
     )
@@ -113,12 +114,12 @@ def pools(x: Tensor, stride: int, largest: bool, mean: bool) -> tuple[Tensor, Te
     c, h, w, n = x.shape
     out = x.new_empty(largest + mean, c, -(-h // stride), -(-w // stride), n)
     index = torch.empty(out.shape[1:] if largest else 0, dtype=torch.uint8)
-    _door("pools", x)(
+    _door("pools", x.dtype)(
         *map(_pointer, (x, out[0] if largest else None, out[-1] if mean else None, index)),
-        ctypes.c_long(c),
+        c,
         h,
         w,
-        ctypes.c_long(n),
+        n,
         stride,
         torch.get_num_threads(),
     )
@@ -131,12 +132,12 @@ def pools_backward(
     """Return the gradient by the input of :func:`pools`."""
     c, n = grad.shape[1], grad.shape[-1]
     out = grad.new_empty(c, height, width, n)
-    _door("pools_backward", grad)(
+    _door("pools_backward", grad.dtype)(
         *map(_pointer, (grad[0] if largest else None, grad[-1] if mean else None, index, out)),
-        ctypes.c_long(c),
+        c,
         height,
         width,
-        ctypes.c_long(n),
+        n,
         stride,
         torch.get_num_threads(),
     )
@@ -160,14 +161,28 @@ def _check(
         )
 
 
-def _door(name: str, like: Tensor) -> ctypes._NamedFuncPointer:
+# What the functions take: pointers, and then numbers.
+_DEPTHWISE = [c_long, c_long, POINTER(c_int64), c_int, *[c_long] * 4, *[c_int] * 5]
+_POOLS = [c_long, c_int, c_int, c_long, c_int, c_int]
+_ARGUMENTS = {
+    "forward": [*[c_void_p] * 4, *_DEPTHWISE],
+    "backward": [*[c_void_p] * 8, *_DEPTHWISE],
+    "pools": [*[c_void_p] * 4, *_POOLS],
+    "pools_backward": [*[c_void_p] * 4, *_POOLS],
+}
+
+
+@functools.cache
+def _door(name: str, dtype: torch.dtype) -> ctypes._NamedFuncPointer:
     found = library()
     assert found is not None
-    return getattr(found, f"{TYPES[like.dtype]}_{name}")
+    function = getattr(found, f"{TYPES[dtype]}_{name}")
+    function.argtypes, function.restype = _ARGUMENTS[name], None
+    return function
 
 
-def _pointer(tensor: Tensor | None) -> ctypes.c_void_p:
-    return ctypes.c_void_p(None if tensor is None or tensor.numel() == 0 else tensor.data_ptr())
+def _pointer(tensor: Tensor | None) -> int | None:
+    return None if tensor is None or tensor.numel() == 0 else tensor.data_ptr()
 
 
 def _shape(
@@ -182,17 +197,18 @@ def _shape(
 ) -> tuple[object, ...]:
     outputs, channels, _ = weight.shape
     h, w, n = x.shape[-3:]
-    numbers = (ctypes.c_int64 * len(widths))(*widths)
-    sizes = map(ctypes.c_long, (channels, h, w, n))
     return (
-        ctypes.c_long(outputs),
-        ctypes.c_long(len(widths)),
-        numbers,
-        int(flat),
-        *sizes,
+        outputs,
+        len(widths),
+        (c_int64 * len(widths))(*widths),
+        flat,
+        channels,
+        h,
+        w,
+        n,
         dilation,
         stride,
-        int(shared),
-        int(rectify),
+        shared,
+        rectify,
         torch.get_num_threads(),
     )
