@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from search_space.genotype import Cell, Genotype, GenotypeError
 from search_space.graph import Graph
+from search_space.shared import SharedWeights
 from search_space.supernet import Supernet
 from search_space.task import Task
 
@@ -67,6 +68,20 @@ class SearchSpace(abc.ABC):
             fast: in the form that is the fastest on a CPU, where there is one; the same numbers.
         """
         raise TypeError(f"the search space {self.name!r} has no supernet")
+
+    def shared(self, task: Task, *, channels: int, layers: int, fast: bool = True) -> SharedWeights:
+        """Build what computes any one architecture with shared weights, where the space allows it.
+
+        Args:
+            task: gives the shapes.
+            channels, layers: as :meth:`build` takes them.
+            fast: in the form that is the fastest on a CPU, where there is one; the same numbers.
+        """
+        raise TypeError(f"the search space {self.name!r} has no shared weights")
+
+    def skips(self) -> frozenset[int]:
+        """Return the places of decisions that are 1 for a skip connection and 0 for none."""
+        return frozenset()
 
     def discretise(self, weights: Mapping[str, Tensor]) -> Genotype:
         """Return the architecture that weights ``[edges, operations]`` of each cell prefer."""

@@ -11,6 +11,8 @@ from torch import nn
 from search_space.genotype import Cell, Edge, Genotype, GenotypeError
 from search_space.isomorphism import canonical_cell
 from search_space.network import CellNetwork
+from search_space.shared import SharedWeights
+from search_space.shared_cells import SharedCells
 from search_space.space import SearchSpace
 from search_space.spaces._parameters import index_of
 from search_space.task import Task
@@ -111,9 +113,25 @@ class BlockSpace(SearchSpace):
         auxiliary: bool = False,
     ) -> nn.Module:
         self.encode(genotype)
-        cells = self.cells(genotype)
-        both = {"normal": cells["normal"], "reduce": cells.get("reduce", cells["normal"])}
+        both = self._both(genotype)
         return CellNetwork(both, task, channels=channels, layers=layers, auxiliary=auxiliary)
+
+    def shared(self, task: Task, *, channels: int, layers: int, fast: bool = True) -> SharedWeights:
+        return SharedCells(
+            self._both,
+            task,
+            operations=self.operations,
+            nodes=self.nodes,
+            channels=channels,
+            layers=layers,
+            operands=OPERANDS,
+            joins="concat" in self.combinations,
+        )
+
+    def _both(self, genotype: Genotype) -> dict[str, Cell]:
+        """Return the cells of the two kinds, which are the same one where there is one only."""
+        cells = self.cells(genotype)
+        return {"normal": cells["normal"], "reduce": cells.get("reduce", cells["normal"])}
 
     @property
     def _width(self) -> int:

@@ -45,6 +45,17 @@ def reductions(layers: int) -> tuple[int, ...]:
     return (third, 2 * third) if third else ()
 
 
+def needed(sources: Sequence[tuple[int, ...]], number: int) -> list[int]:
+    """Return the states that layer ``number`` (from 0) and those after it take.
+
+    Args:
+        sources: the states that each layer skips from.
+        number: of the layer.
+    """
+    skipped = {state for skips in sources[number:] for state in skips if state <= number}
+    return sorted(skipped | {number})
+
+
 class MacroLayer(nn.Module):
     """A pointwise convolution, the operation, and what joins its result to skipped states."""
 
@@ -80,7 +91,7 @@ class EnasMacroNetwork(nn.Module):
         self.halvings = nn.ModuleDict()
         for number, (operation, skips) in enumerate(layers):
             if number in reductions(len(layers)):
-                for state in self._needed(number):
+                for state in needed(self.sources, number):
                     halve = FactorizedReduce(channels, 2 * channels, ndim)
                     self.halvings[f"{number}_{state}"] = halve
                 channels *= 2
@@ -95,12 +106,7 @@ class EnasMacroNetwork(nn.Module):
             if number in reductions(len(self.layers)):
                 states = {
                     state: self.halvings[f"{number}_{state}"](states[state])
-                    for state in self._needed(number)
+                    for state in needed(self.sources, number)
                 }
             states[number + 1] = layer(states[number], [states[state] for state in skips])
         return self.head(states[len(self.layers)])
-
-    def _needed(self, number: int) -> list[int]:
-        """Return the states that layer ``number`` (from 0) and those after it take."""
-        skipped = {state for skips in self.sources[number:] for state in skips if state <= number}
-        return sorted(skipped | {number})

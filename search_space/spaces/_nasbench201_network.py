@@ -6,6 +6,7 @@ Dong, Yang 2020, section 2.1 and figure 1.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -59,29 +60,40 @@ class Reduction(nn.Module):
         return self.shortcut(x) + self.body(x)
 
 
-class NasBench201Network(nn.Sequential):
-    """Stem; three stages of cells, each twice as wide as the one before; batch norm, ReLU, head.
+def skeleton(
+    cell: Callable[[int], nn.Module], task: Task, *, channels: int, layers: int
+) -> Iterator[nn.Module]:
+    """Yield stem; three stages of cells, each twice as wide as the last; batch norm, ReLU, head.
 
     Args:
-        cell: with one input.
+        cell: makes a cell of a width.
         task: gives the shapes of inputs and outputs.
         channels: width of the first stage.
         layers: number of cells, dealt out to the stages; the later ones get what is left over.
     """
+    ndim = len(task.spatial)
+    yield Stem(task, channels)
+    for stage in range(STAGES):
+        if stage > 0:
+            yield Reduction(channels, 2 * channels, ndim)
+            channels *= 2
+        count = layers * (stage + 1) // STAGES - layers * stage // STAGES
+        yield from (cell(channels) for _ in range(count))
+    yield normalisation(ndim, channels)
+    yield nn.ReLU()
+    yield Head(task, channels)
+
+
+class NasBench201Network(nn.Sequential):
+    """The benchmark's skeleton around ``cell``, which has one input; see :func:`skeleton`."""
 
     def __init__(self, cell: Cell, task: Task, *, channels: int, layers: int):
         ndim = len(task.spatial)
-        body: list[nn.Module] = []
-        for stage in range(STAGES):
-            if stage > 0:
-                body.append(Reduction(channels, 2 * channels, ndim))
-                channels *= 2
-            count = layers * (stage + 1) // STAGES - layers * stage // STAGES
-            body += [SummingCell(cell, channels, ndim) for _ in range(count)]
         super().__init__(
-            Stem(task, channels // 2 ** (STAGES - 1)),
-            *body,
-            normalisation(ndim, channels),
-            nn.ReLU(),
-            Head(task, channels),
+            *skeleton(
+                lambda width: SummingCell(cell, width, ndim),
+                task,
+                channels=channels,
+                layers=layers,
+            )
         )

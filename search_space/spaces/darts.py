@@ -19,6 +19,7 @@ from search_space.isomorphism import canonical_cell
 from search_space.mixture import derive, edges
 from search_space.network import CellNetwork
 from search_space.operations import OPERATIONS
+from search_space.shared import SharedWeights, SupernetPaths
 from search_space.shelf import nearest
 from search_space.space import SearchSpace
 from search_space.stacking import faster
@@ -184,6 +185,10 @@ class Darts(SearchSpace):
             partial=partial,
         )
         return faster(textbook, task) if fast else textbook
+
+    def shared(self, task: Task, *, channels: int, layers: int, fast: bool = True) -> SharedWeights:
+        supernet = self.supernet(task, channels=channels, layers=layers, fast=fast)
+        return SupernetPaths(supernet, self.cells)
 
     def discretise(self, weights: Mapping[str, Tensor]) -> Genotype:
         cells = {name: derive(self.operations, self.nodes, weights[name]) for name in _CELLS}

@@ -24,9 +24,11 @@ from dataclasses import dataclass
 from torch import nn
 
 from search_space.genotype import Cell, Edge, Genotype, GenotypeError
+from search_space.shared import SharedWeights
 from search_space.space import SearchSpace
 from search_space.spaces._arcs import parse_arcs, print_arcs
 from search_space.spaces._enas_macro_network import MACRO_OPERATIONS, EnasMacroNetwork, Layers
+from search_space.spaces._enas_macro_shared import SharedLayers
 from search_space.spaces._parameters import at_least, different_names, index_of
 from search_space.task import Task
 
@@ -51,11 +53,10 @@ class EnasMacro(SearchSpace):
         different_names("operation", self.operations, MACRO_OPERATIONS)
 
     def options(self, decisions: Sequence[int]) -> int:
-        # Layer i, from 0, starts after 1 + 2 + ... + i decisions.
-        layer = (math.isqrt(8 * len(decisions) + 1) - 1) // 2
-        if layer >= self.layers:
+        place = len(decisions)
+        if place >= self.layers * (self.layers + 1) // 2:
             return 0
-        return len(self.operations) if len(decisions) == layer * (layer + 1) // 2 else 2
+        return len(self.operations) if self._begins_layer(place) else 2
 
     def decode(self, decisions: Sequence[int]) -> Genotype:
         self._complete_or_raise(decisions)
@@ -112,6 +113,23 @@ class EnasMacro(SearchSpace):
         self.encode(genotype)
         return EnasMacroNetwork(self._layers(genotype), task, channels=channels)
 
+    def shared(self, task: Task, *, channels: int, layers: int, fast: bool = True) -> SharedWeights:
+        """Build all networks with shared weights; ``layers`` is not used."""
+        return SharedLayers(
+            self._layers,
+            task,
+            operations=self.operations,
+            layers=self.layers,
+            channels=channels,
+        )
+
+    def skips(self) -> frozenset[int]:
+        return frozenset(
+            place
+            for place in range(self.layers * (self.layers + 1) // 2)
+            if not self._begins_layer(place)
+        )
+
     def _layers(self, genotype: Genotype) -> Layers:
         """Return the operation and the skips of each layer. Raises GenotypeError."""
         self._own(genotype)
@@ -127,6 +145,12 @@ class EnasMacro(SearchSpace):
                     f"layer {number} skips from {skips}; allowed: 0 to {number - 1}, in order"
                 )
         return [(operation, tuple(skips)) for operation, skips in layers]
+
+    def _begins_layer(self, place: int) -> bool:
+        """Whether the decision at ``place`` is a layer's operation, and not one of its skips."""
+        # Layer i, from 0, starts after 1 + 2 + ... + i decisions.
+        layer = (math.isqrt(8 * place + 1) - 1) // 2
+        return place == layer * (layer + 1) // 2
 
     def _rows(self, layers: Layers) -> list[list[int]]:
         """Return operation number and skip bits of each layer."""

@@ -21,8 +21,10 @@ from torch import nn
 
 from search_space.genotype import Cell, Edge, Genotype, GenotypeError
 from search_space.operations import OPERATIONS
+from search_space.shared import SharedWeights
 from search_space.space import SearchSpace
 from search_space.spaces._nasbench201_network import NasBench201Network
+from search_space.spaces._nasbench201_shared import SharedSummingCells
 from search_space.spaces._parameters import at_least, different_names, index_of
 from search_space.task import Task
 
@@ -144,6 +146,16 @@ class NasBench201(SearchSpace):
         self.encode(genotype)
         cell = self.cells(genotype)["cell"]
         return NasBench201Network(cell, task, channels=channels, layers=layers)
+
+    def shared(self, task: Task, *, channels: int, layers: int, fast: bool = True) -> SharedWeights:
+        return SharedSummingCells(
+            lambda genotype: self.cells(genotype)["cell"],
+            task,
+            operations=tuple(name for name in self.operations if name != "none"),
+            nodes=self.nodes,
+            channels=channels,
+            layers=layers,
+        )
 
     @property
     def _edges(self) -> int:
