@@ -127,7 +127,6 @@ class MethodArm(Limited):
     @pydantic.model_validator(mode="after")
     def _combination(self) -> MethodArm:
         space = self.space.make()
-        has_supernet = type(space).supernet is not SearchSpace.supernet
         if self.samples:
             try:
                 METHODS.load(self.method)(space, self.params, seed=0)  # its own check of the space
@@ -154,10 +153,11 @@ class MethodArm(Limited):
                     f"{self.method} trains a supernet and takes no {' and no '.join(given)}; "
                     "remove that, or choose a method that samples: " + ", ".join(_samplers())
                 )
-            if not has_supernet:
+            what = METHODS.load(self.method).needs
+            if not _has(type(space), what):
                 raise ValueError(
-                    f"{self.method} needs a space with a supernet, and {self.space.name} has "
-                    f"none; it works on: {', '.join(_spaces_with_supernet())}"
+                    f"{self.method} needs a space with {_WHAT[what]}, and {self.space.name} has "
+                    f"none; it works on: {', '.join(_spaces_with(what))}"
                 )
         return self
 
@@ -296,6 +296,13 @@ def _samplers() -> list[str]:
     return [name for name in METHODS.names() if issubclass(METHODS.load(name), Sampler)]
 
 
-def _spaces_with_supernet() -> list[str]:
-    spaces = {name: SPACES.load(name) for name in SPACES.names()}
-    return [name for name, cls in spaces.items() if cls.supernet is not SearchSpace.supernet]
+# How messages name what a one-shot method needs of a space.
+_WHAT = {"supernet": "a supernet", "shared": "shared weights"}
+
+
+def _has(space: type[SearchSpace], what: str) -> bool:
+    return getattr(space, what) is not getattr(SearchSpace, what)
+
+
+def _spaces_with(what: str) -> list[str]:
+    return [name for name in SPACES.names() if _has(SPACES.load(name), what)]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Literal
 
 import pydantic
 import torch
@@ -161,7 +161,7 @@ class Search(Program):
     """A search that is itself a training run: it trains a supernet and ends with a genotype.
 
     Args:
-        space: must have a supernet.
+        space: must have a supernet, or shared weights: what the method ``needs``.
         task: without its test split.
         params: the method's own ``Params``.
         seed: of all chance in it.
@@ -170,6 +170,9 @@ class Search(Program):
 
     class Params(StrictParams):
         """Parameters of the method; the paper's numbers are the defaults."""
+
+    # What the space must have: the name of the method of SearchSpace that makes it.
+    needs: ClassVar[Literal["supernet", "shared"]] = "supernet"
 
     # The smallest parameters that still exercise the method; for contract tests.
     smoke: ClassVar[dict[str, Any]] = {}

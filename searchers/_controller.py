@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -38,11 +39,14 @@ class Decided:
         decisions: the sequences, complete.
         log_probs: natural logarithm of the probability of each, ``[n]``.
         entropies: sum over its decisions of the entropy of their softmax, in nats, ``[n]``.
+        divergences: sum over its decisions that have a target of the Kullback-Leibler divergence
+            of their softmax from it, in nats, ``[n]``.
     """
 
     decisions: list[tuple[int, ...]]
     log_probs: Tensor
     entropies: Tensor
+    divergences: Tensor
 
 
 class Controller(nn.Module):
@@ -55,11 +59,26 @@ class Controller(nn.Module):
         options: how many options the next decision has, 0 at the end; ``SearchSpace.options``.
         units: of the LSTM, and width of the embedding of a decision.
         seed: of the weights.
+        temperature: logits are divided by it.
+        bound: then their hyperbolic tangent is taken, times this; 0: they are left as they are
+            (Bello et al.: Neural Combinatorial Optimization with Reinforcement Learning, 2017).
+        targets: for places in the sequence, the probabilities of their options that divergences
+            are measured from.
     """
 
-    def __init__(self, options: Callable[[Sequence[int]], int], *, units: int = 100, seed: int):
+    def __init__(
+        self,
+        options: Callable[[Sequence[int]], int],
+        *,
+        units: int = 100,
+        seed: int,
+        temperature: float = 1.0,
+        bound: float = 0.0,
+        targets: Mapping[int, Sequence[float]] = MappingProxyType({}),
+    ):
         super().__init__()
         self.options, self.units, self.seed = options, units, seed
+        self.temperature, self.bound, self.targets = temperature, bound, targets
         self.lstm = skip_init(nn.LSTMCell, units, units)
         for name, weight in self.lstm.named_parameters():
             self._draw(weight, f"lstm {name}")
@@ -101,7 +120,7 @@ class Controller(nn.Module):
 
     def _walk(self, n: int, choose: _Choose) -> Decided:
         prefixes: list[list[int]] = [[] for _ in range(n)]
-        log_probs, entropies = self.start.new_zeros(n), self.start.new_zeros(n)
+        log_probs, entropies, divergences = (self.start.new_zeros(n) for _ in range(3))
         hidden = memory = self.start.new_zeros(n, self.units)
         inputs = self.start.expand(n, -1)
         order = list(range(n))  # the row of the batch that each row of the tensors stands for
@@ -109,27 +128,40 @@ class Controller(nn.Module):
         while True:
             kept, groups = self._groups(prefixes, order)
             if not groups:
-                return Decided([tuple(prefix) for prefix in prefixes], log_probs, entropies)
+                done = [tuple(prefix) for prefix in prefixes]
+                return Decided(done, log_probs, entropies, divergences)
             if kept != list(range(len(order))):
                 inputs, hidden, memory = inputs[kept], hidden[kept], memory[kept]
                 order = [order[row] for row in kept]
             hidden, memory = self.lstm(inputs, (hidden, memory))
-            chances, disorder, following = [], [], []
+            chances, disorder, distance, following = [], [], [], []
             for count, first, last in groups:
                 rows = order[first:last]
                 weight, bias, embedding = self._part(place, count)
-                scores = torch.addmm(bias, hidden[first:last], weight.T).log_softmax(1)
+                logits = torch.addmm(bias, hidden[first:last], weight.T) / self.temperature
+                if self.bound > 0:
+                    logits = self.bound * logits.tanh()
+                scores = logits.log_softmax(1)
                 chosen = choose(scores, rows, place)
                 chances.append(scores.gather(1, chosen[:, None])[:, 0])
                 disorder.append(-(scores.exp() * scores).sum(1))
+                distance.append(self._distance(scores, place))
                 following.append(embedding[chosen])
                 for row, option in zip(rows, chosen.tolist(), strict=True):
                     prefixes[row].append(option)
             index = torch.tensor(order, device=log_probs.device)
             log_probs = log_probs.index_add(0, index, torch.cat(chances))
             entropies = entropies.index_add(0, index, torch.cat(disorder))
+            divergences = divergences.index_add(0, index, torch.cat(distance))
             inputs = torch.cat(following)
             place += 1
+
+    def _distance(self, scores: Tensor, place: int) -> Tensor:
+        """Return the divergence of rows of log-probabilities from the target of their place."""
+        if place not in self.targets:
+            return scores.new_zeros(len(scores))
+        target = scores.new_tensor(self.targets[place]).log()
+        return (scores.exp() * (scores - target)).sum(1)
 
     def _groups(
         self, prefixes: list[list[int]], order: list[int]
