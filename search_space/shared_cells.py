@@ -133,7 +133,7 @@ class SharedCells(SharedWeights):
         self.stem = Stem(task, STEM_MULTIPLIER * channels)
         self.cells = nn.ModuleList()
         self.kinds: list[str] = []
-        maps: list[Maps] = [(1, STEM_MULTIPLIER * channels)] * 2
+        before = last = (1, STEM_MULTIPLIER * channels)
         reduced = False
         for layer in range(layers):
             reduction = layer in reductions(layers)
@@ -141,7 +141,8 @@ class SharedCells(SharedWeights):
             cell = SharedCell(
                 operations,
                 nodes,
-                *maps,
+                before,
+                last,
                 channels,
                 operands=operands,
                 joins=joins,
@@ -151,9 +152,8 @@ class SharedCells(SharedWeights):
             )
             self.cells.append(cell)
             self.kinds.append("reduce" if reduction else "normal")
-            maps, reduced = [maps[1], (nodes + INPUTS, channels)], reduction
-        count, width = maps[1]
-        self.head = AnyMaps(Head(task, count * width), count)
+            before, last, reduced = last, (nodes + INPUTS, channels), reduction
+        self.head = AnyMaps(Head(task, last[0] * last[1]), last[0])
 
     def forward(self, x: Tensor, genotype: Genotype) -> Tensor:
         cells = self.of(genotype)

@@ -109,13 +109,10 @@ class Controller(nn.Module):
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Take over weights, after making the parts that they are for."""
         prefix = "parts."
-        self.parts = nn.ParameterDict(
-            {
-                name.removeprefix(prefix): nn.Parameter(torch.empty_like(value))
-                for name, value in state_dict.items()
-                if name.startswith(prefix)
-            }
-        )
+        self.parts = nn.ParameterDict()  # made from a dictionary it would sort the names
+        for name, value in state_dict.items():
+            if name.startswith(prefix):
+                self.parts[name.removeprefix(prefix)] = nn.Parameter(torch.empty_like(value))
         return super().load_state_dict(state_dict, *args, **kwargs)
 
     def _walk(self, n: int, choose: _Choose) -> Decided:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import abc
 import math
 import random
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import pydantic
 import torch
@@ -82,7 +82,6 @@ class OneShot(EpochProgram, Search):
 
     needs = "shared"
 
-    Params: ClassVar[type[SharedRecipe]] = SharedRecipe
     network: SharedWeights
 
     def __init__(
@@ -204,11 +203,9 @@ class OneShot(EpochProgram, Search):
         return self.params.epochs
 
     def _advance(self) -> Report | None:
-        if self.epoch < self._epochs:
-            report = self._advance_epoch()
-        else:
-            report = self._choose() if self.chosen is None else self._conclude()
-        if report is None or self.announced:
+        training = self.epoch < self._epochs
+        report = self._advance_epoch() if training else self._conclude()
+        if self.announced or report is None or not report.measurements:
             return report
         self.announced = True
         settings = tuple(Measurement(0, 0, *row) for row in self._settings())
@@ -277,8 +274,10 @@ class OneShot(EpochProgram, Search):
         return metric if self.task.metric.higher_is_better else -metric
 
     def _conclude(self) -> Report | None:
-        """Measure what was chosen on the validation split."""
-        assert self.chosen is not None
+        """Choose an architecture, then measure it on the validation split, a batch at a time."""
+        if self.chosen is None:
+            self._choose()
+            return None
         if not self._evaluate(self.chosen, self.valid):
             return None
         found = self.valid.measured()

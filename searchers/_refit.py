@@ -44,7 +44,7 @@ class Refit:
         self.network, self.task, self.seed = network, task, seed
         count = max(1, min(count, len(rows) // batch_size))
         self.batches = rows[: count * batch_size].tensor_split(count)
-        self.norms = [m for m in network.modules() if hasattr(m, "running_mean")]
+        self.norms: list[Any] = [m for m in network.modules() if hasattr(m, "running_mean")]
         self.generator = torch.Generator()
         self.restart()
 

@@ -45,7 +45,11 @@ _EVERY = 3
 
 # Learning rate times number of steps: 0.00035 (section 3.2) times 310 epochs of 50.
 _PAPER_RATE, _PAPER_TRAVEL = 3.5e-4, 5.4
-_LARGEST_RATE = 1e-2
+_LARGEST_RATE = 5e-3
+
+# Rewards that the baseline is of, about, and the share of an epoch's that it is of at most: the
+# weights get better from epoch to epoch, and all architectures look good by an old baseline.
+_PAPER_HORIZON, _RECENT = 100, 1 / 3
 
 
 class Enas(OneShot):
@@ -59,7 +63,7 @@ class Enas(OneShot):
         arcs: int = pydantic.Field(10, ge=1, description="architectures of a controller's step")
         controller_batch_size: int | None = pydantic.Field(None, ge=2, description="of a reward")
         controller_learning_rate: float | None = pydantic.Field(None, gt=0, description="of Adam")
-        baseline_decay: float = pydantic.Field(0.99, ge=0, lt=1)
+        baseline_decay: float | None = pydantic.Field(None, ge=0, lt=1, description="a reward")
         entropy: float = pydantic.Field(1e-4, ge=0, description="weight of the bonus")
         temperature: float = pydantic.Field(5.0, gt=0, description="of the controller's logits")
         bound: float = pydantic.Field(2.5, ge=0, description="of the logits; 0: none")
@@ -79,6 +83,7 @@ class Enas(OneShot):
         "arcs": 20,
         "controller_batch_size": 128,
         "controller_learning_rate": 3.5e-4,
+        "baseline_decay": 0.99,
         "train_portion": 0.9,
         "loss_scale": 1.0,
     }
@@ -100,17 +105,9 @@ class Enas(OneShot):
         self, space: SearchSpace, task: Task, params: Params, *, seed: int, device: torch.device
     ):
         super().__init__(space, task, params, seed=seed, device=device)
-        given = self.params
-        self.params = params = given.model_copy(
-            update={
-                "controller_steps": given.controller_steps or -(-self.batches.length // _EVERY),
-                "controller_batch_size": given.controller_batch_size
-                or max(2, min(_LARGEST_BATCH, len(self.held))),
-            }
-        )
-        assert params.controller_steps is not None
-        travel = _PAPER_TRAVEL / (params.controller_steps * self._epochs)
-        self.rate = params.controller_learning_rate or min(_LARGEST_RATE, max(_PAPER_RATE, travel))
+        self.params = params = self._adapted(self.params)
+        assert params.controller_learning_rate is not None
+        assert params.controller_batch_size is not None
         # On the CPU whatever the device: it is small, and its draws are then the same everywhere.
         self.controller = Controller(
             space.options,
@@ -120,9 +117,8 @@ class Enas(OneShot):
             bound=params.bound,
             targets=dict.fromkeys(space.skips(), (1 - params.skip_target, params.skip_target)),
         )
-        self.adam = GrowingAdam(self.controller, self.rate)
+        self.adam = GrowingAdam(self.controller, params.controller_learning_rate)
         self.draws = stream(seed, "controller")
-        assert params.controller_batch_size is not None
         self.reward_batches = Pass(self.held, params.controller_batch_size, self.generator)
         self.baseline: float | None = None
         self.arcs: list[tuple[int, ...]] = []  # of the present step
@@ -130,6 +126,22 @@ class Enas(OneShot):
         self.taken = 0  # steps of the controller in this epoch
         # Sums over the steps of this epoch: reward, baseline, entropy, distance from the skip rate.
         self.sums = [0.0] * 4
+
+    def _adapted(self, params: Params) -> Params:
+        """Return the parameters with those of the controller filled in."""
+        steps = params.controller_steps or math.ceil(self.batches.length / _EVERY)
+        rate = max(_PAPER_RATE, _PAPER_TRAVEL / (steps * self._epochs))
+        horizon = min(_PAPER_HORIZON, max(params.arcs, _RECENT * steps * params.arcs))
+        size = max(2, min(_LARGEST_BATCH, len(self.held)))
+        adapted = {
+            "controller_steps": steps,
+            "controller_batch_size": params.controller_batch_size or size,
+            "controller_learning_rate": params.controller_learning_rate or min(_LARGEST_RATE, rate),
+            "baseline_decay": 1 - 1 / horizon
+            if params.baseline_decay is None
+            else params.baseline_decay,
+        }
+        return params.model_copy(update=adapted)
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -156,11 +168,15 @@ class Enas(OneShot):
         self.rewards, self.sums = list(state["rewards"]), list(state["sums"])
 
     def _settings(self) -> list[Row]:
-        chosen = ("controller_steps", "controller_batch_size")
+        chosen = (
+            "controller_steps",
+            "controller_batch_size",
+            "controller_learning_rate",
+            "baseline_decay",
+        )
         return [
             *super()._settings(),
             *(("settings", name, float(getattr(self.params, name))) for name in chosen),
-            ("settings", "controller_learning_rate", self.rate),
         ]
 
     def _path(self) -> Genotype:
@@ -223,6 +239,7 @@ class Enas(OneShot):
         seen = (decided.entropies.detach().mean(), distance.detach().mean())
         found = (mean, self.baseline, *map(float, seen))
         self.sums = [total + value for total, value in zip(self.sums, found, strict=True)]
+        assert self.params.baseline_decay is not None
         for reward in self.rewards:
             self.baseline += (1 - self.params.baseline_decay) * (reward - self.baseline)
         self.arcs, self.rewards = [], []

@@ -12,7 +12,7 @@ from search_space.spaces import SPACES
 from searchers import METHODS
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ["README.md", "docs/plans.md", "docs/darts.md", "docs/spaces.md"]
+PAGES = ["README.md", "docs/plans.md", "docs/darts.md", "docs/spaces.md", "docs/one_shot.md"]
 
 
 def yaml_blocks(name):
@@ -34,7 +34,14 @@ def test_plans_shown_in_the_documentation_are_valid(name):
 
 @pytest.mark.parametrize(
     ("model", "page"),
-    [(Plan, "plans"), (Evaluate, "plans"), (METHODS.load("darts").Params, "darts")],
+    [
+        (Plan, "plans"),
+        (Evaluate, "plans"),
+        (METHODS.load("darts").Params, "darts"),
+        (METHODS.load("enas").Params, "one_shot"),
+        (METHODS.load("single_path").Params, "one_shot"),
+        (METHODS.load("weight_sharing_random").Params, "one_shot"),
+    ],
 )
 def test_every_key_is_explained(model, page):
     text = (ROOT / "docs" / f"{page}.md").read_text("utf-8")

@@ -78,6 +78,14 @@ def test_a_one_shot_method_on_a_space_without_supernet_is_told_which_spaces_work
     assert parse_plan(with_arm(allowed)).arms["more"].space.name == "only_to_sample"
 
 
+def test_shared_weights_and_a_supernet_are_two_things_that_a_method_may_need() -> None:
+    plan = parse_plan(with_arm("{method: enas, space: enas_macro}"))
+    assert plan.arms["more"].space.name == "enas_macro"
+    _, message = only_fault(with_arm("{method: darts, space: enas_macro}"))
+    assert "a space with a supernet, and enas_macro has none" in message
+    assert "enas_m" not in message.partition("works on")[2]
+
+
 def test_a_budget_is_a_number_of_samples_or_another_arms_not_both_and_not_neither() -> None:
     for budget in ("{}", "{samples: 3, same_as: darts}"):
         path, message = only_fault(with_arm(f"{{method: random_search, budget: {budget}}}"))

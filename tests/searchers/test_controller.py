@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import pytest
@@ -134,3 +135,35 @@ def test_adam_on_parameters_that_come_late_is_an_adam_of_their_own() -> None:
             ((alone - target) ** 2).sum().backward()
             plain.step()
         assert torch.equal(module[name], alone)
+
+
+def test_bounded_logits_bound_how_sure_it_is() -> None:
+    sure = Controller(TREE.options, units=8, seed=0, bound=1.5, temperature=2.0)
+    free = Controller(TREE.options, units=8, seed=0)
+    for made in (sure, free):
+        made.replay(ALL)
+        draw = torch.Generator().manual_seed(1)
+        with torch.no_grad():
+            for weight in made.parameters():
+                weight.copy_(20 * torch.randn(weight.shape, generator=draw))
+    # Two options differ by at most 3 nats: each of k has at least 1 / (1 + (k - 1) e^3).
+    least = [1.0 for _ in ALL]
+    for i, sequence in enumerate(ALL):
+        for place in range(len(sequence)):
+            least[i] /= 1 + (TREE.options(sequence[:place]) - 1) * math.exp(3)
+    chances = sure.replay(ALL).log_probs.exp().tolist()
+    assert all(chance >= low * (1 - 1e-4) for chance, low in zip(chances, least, strict=True))
+    assert free.replay(ALL).log_probs.exp().min() < min(least)
+
+
+def test_divergences_are_those_of_the_places_that_have_a_target() -> None:
+    count = TREE.options(())
+    target = [2 / (count + 1)] + [1 / (count + 1)] * (count - 1)
+    made = Controller(TREE.options, units=8, seed=0, targets={0: target})
+    seen = made.replay(ALL)
+    chances = [0.0] * count
+    for sequence, chance in zip(ALL, seen.log_probs.exp().tolist(), strict=True):
+        chances[sequence[0]] += chance
+    expected = sum(p * math.log(p / q) for p, q in zip(chances, target, strict=True))
+    assert seen.divergences.tolist() == pytest.approx([expected] * len(ALL), abs=1e-5)
+    assert Controller(TREE.options, units=8, seed=0).replay(ALL).divergences.abs().sum() == 0
