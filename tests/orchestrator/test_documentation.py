@@ -39,6 +39,7 @@ def test_plans_shown_in_the_documentation_are_valid(name):
         (Evaluate, "plans"),
         (METHODS.load("darts").Params, "darts"),
         (METHODS.load("enas").Params, "one_shot"),
+        (METHODS.load("petridish").Params, "one_shot"),
         (METHODS.load("single_path").Params, "one_shot"),
         (METHODS.load("weight_sharing_random").Params, "one_shot"),
     ],
