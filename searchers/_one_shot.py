@@ -11,9 +11,8 @@ from __future__ import annotations
 import abc
 import math
 import random
-from typing import Any, TypeVar
+from typing import Any
 
-import pydantic
 import torch
 from torch import Tensor, nn
 
@@ -21,56 +20,21 @@ from search_space.genotype import Genotype
 from search_space.shared import SharedWeights
 from search_space.space import SearchSpace
 from search_space.task import Task
-from searchers import _adaptation as adaptation
 from searchers import _plain
-from searchers._base import Measurement, Outcome, Report, Search, StrictParams
+from searchers._base import Measurement, Outcome, Report, Search
 from searchers._chance import Chance
 from searchers._epochs import EpochProgram, Row
 from searchers._passes import EVALUATION_BATCH, Evaluation, Pass, halves
 from searchers._refit import Refit
 from searchers._schedule import cosine
+from searchers._shared_recipe import completed
 from searchers._spending import Meter
-
-P = TypeVar("P", bound="SharedRecipe")
 
 # Share of an epoch that its batches take, about; of a search that its epochs take.
 _TRAINING, _EPOCHS = 0.85, 0.7
 
 # Progress while there is something left to do.
 _ALMOST = 0.999
-
-
-class SharedRecipe(StrictParams):
-    """How shared weights are trained; what is left out or null adapts to the task."""
-
-    steps: int = pydantic.Field(2000, ge=1, description="of the weights, which make the epochs")
-    epochs: int | None = pydantic.Field(None, ge=1)
-    channels: int = pydantic.Field(8, ge=2, multiple_of=2)
-    layers: int = pydantic.Field(5, ge=1)
-    batch_size: int | None = pydantic.Field(None, ge=2)
-    learning_rate: float = pydantic.Field(0.05, gt=0)
-    learning_rate_min: float = pydantic.Field(0.001, ge=0, description="end of the cosine")
-    momentum: float = pydantic.Field(0.9, ge=0, lt=1)
-    weight_decay: float = pydantic.Field(1e-4, ge=0)
-    clip: float = pydantic.Field(5.0, gt=0, description="largest norm of the gradient")
-    loss_scale: float | None = pydantic.Field(None, gt=0, description="what losses are divided by")
-    train_portion: float = pydantic.Field(0.5, gt=0, lt=1, description="share for the weights")
-    examples: int = pydantic.Field(1000, ge=1, description="held out, that scores are of")
-    refit: int = pydantic.Field(8, ge=1, description="batches that statistics are fitted to")
-
-
-def completed(params: P, task: Task, examples: int) -> P:
-    """Return ``params`` with what adapts filled in, for ``examples`` to train on."""
-    size = params.batch_size or max(
-        2, min(adaptation.BATCH, examples // adaptation.BATCHES_AN_EPOCH)
-    )
-    return params.model_copy(
-        update={
-            "batch_size": size,
-            "epochs": params.epochs or adaptation.epochs(params.steps, max(1, examples // size)),
-            "loss_scale": params.loss_scale or adaptation.loss_scale(task),
-        }
-    )
 
 
 class OneShot(EpochProgram, Search):

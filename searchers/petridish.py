@@ -9,7 +9,8 @@ is grown, until the cell is complete; then it trains alone.
 Deviations: the cell is of the search space, with two inputs for each node (the paper's grows to any
 size, with three), so the cell starts from nodes that pass on its newer input and each is replaced
 once; nodes of both kinds grow at the same time; one network grows, there is no queue of parents to
-choose from. What is left out adapts to the task: see docs/one_shot.md; PAPER has the paper's.
+choose from. The penalty's weight is the paper's; what is left out adapts to the task: see
+docs/one_shot.md.
 """
 
 from __future__ import annotations
@@ -56,14 +57,6 @@ class Petridish(EpochProgram, Search):
         clip: float = pydantic.Field(5.0, gt=0, description="largest norm of the gradient")
         loss_scale: float | None = pydantic.Field(None, gt=0)
         l1: float = pydantic.Field(1e-3, ge=0, description="weight of the candidates' penalty")
-
-    # CIFAR-10: section 4 and appendix.
-    PAPER: ClassVar[dict[str, Any]] = {
-        "channels": 32,
-        "layers": 20,
-        "batch_size": 32,
-        "loss_scale": 1.0,
-    }
 
     smoke: ClassVar[dict[str, Any]] = {"epochs": 3, "channels": 2, "layers": 2, "batch_size": 16}
 

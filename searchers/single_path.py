@@ -21,7 +21,8 @@ import pydantic
 
 from search_space.genotype import Genotype
 from search_space.space import SearchSpace
-from searchers._one_shot import SharedRecipe, UniformPaths
+from searchers._one_shot import UniformPaths
+from searchers._shared_recipe import SharedRecipe
 
 _TRIES = 100
 

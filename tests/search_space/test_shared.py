@@ -1,4 +1,4 @@
-"""Shared weights: at any genotype they are the stand-alone network, and nothing else is computed."""
+"""Shared weights: at any genotype the stand-alone network, and nothing else is computed."""
 
 from __future__ import annotations
 

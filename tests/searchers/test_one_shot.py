@@ -37,6 +37,12 @@ def task(make_task: MakeTask) -> Task:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_the_published_settings_are_valid(name: str) -> None:
+    cls = METHODS.load(name)
+    assert cls.Params(**cls.PAPER) != cls.Params()
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("space", ["enas_micro", "enas_macro", "nasbench201", "nasnet"])
 def test_runs_on_every_space_with_shared_weights(
     task: Task, drive: Any, name: str, space: str
