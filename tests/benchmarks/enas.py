@@ -47,17 +47,26 @@ def run(program: Program) -> None:
 
 
 def retrained(
-    space: SearchSpace, genotype: Genotype, task: Task, params: TrainingParams, size: dict[str, int]
+    space: SearchSpace,
+    genotype: Genotype,
+    task: Task,
+    params: TrainingParams,
+    size: dict[str, int],
+    seeds: int,
 ) -> tuple[float, float]:
-    """Return the validation and the test metric of an architecture trained from scratch."""
-    program = Training(
-        lambda: space.build(genotype, task, **size), task, params, seed=0, device=CPU
-    )
-    while not program.done:
-        program.step()
-    outcome = program.outcome()
-    assert outcome.test is not None
-    return outcome.score, outcome.test
+    """Return the mean validation and test metric of trainings from scratch."""
+    valid, test = [], []
+    for seed in range(seeds):
+        program = Training(
+            lambda: space.build(genotype, task, **size), task, params, seed=seed, device=CPU
+        )
+        while not program.done:
+            program.step()
+        outcome = program.outcome()
+        assert outcome.test is not None
+        valid.append(outcome.score)
+        test.append(outcome.test)
+    return statistics.mean(valid), statistics.mean(test)
 
 
 def main() -> None:
@@ -70,7 +79,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10, help="of each retraining")
     parser.add_argument("--channels", type=int, default=8, help="of each retraining")
     parser.add_argument("--layers", type=int, default=5, help="of each retraining")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--repeats", type=int, default=1, help="of each retraining, by seed")
+    parser.add_argument("--seed", type=int, default=0, help="of the search and the random ones")
     given = parser.parse_args()
     torch.set_num_threads(1)
     STEP_SECONDS.set(60.0)
@@ -90,7 +100,7 @@ def main() -> None:
     tests = []
     for number in range(given.random + 1):
         genotype = space.sample(rng) if number else found
-        valid, test = retrained(space, genotype, task, training, size)
+        valid, test = retrained(space, genotype, task, training, size, given.repeats)
         tests.append(test)
         who = f"random {number}" if number else "found"
         print(f"{who:10} valid {valid:.4f}  test {test:.4f}  {genotype.to_json()}", flush=True)
