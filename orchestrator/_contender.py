@@ -190,8 +190,10 @@ class Contender:
             limits={"at_most": limits, "evaluated": size} if limits else None,
         )
 
-    def candidate_job(self, genotype: Genotype, seed: int) -> Job:
-        """Return the job that scores a candidate of a sampler."""
+    def candidate_job(
+        self, genotype: Genotype, seed: int, recalled: dict[str, Any] | None = None
+    ) -> Job:
+        """Return the job that scores a candidate of a sampler, given what it recalls."""
         assert isinstance(self.arm, MethodArm)
         assert self.arm.estimator is not None  # the plan fills it in for samplers
         return self._job(
@@ -200,6 +202,7 @@ class Contender:
             space=self.arm.space.entry(),
             estimator=self.arm.estimator.entry(),
             genotype=genotype.to_json(),
+            recalled=recalled,
         )
 
     def evaluation_job(self, genotype: Genotype, seed: int) -> Job:

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from orchestrator._budgets import equal_share, search_budget
 from orchestrator._contender import Assignment, Contender, Searched
+from orchestrator._recollection import Recollection
 from orchestrator.jobs import Job
 from orchestrator.plan import MethodArm
 from search_space.genotype import Genotype
@@ -69,6 +70,7 @@ def _sampled(contender: Contender, arm: MethodArm, position: int, seed: int) -> 
     sampler: Sampler = METHODS.load(arm.method)(arm.space.make(), arm.params, seed=seed)
     admission = contender.admission(sampler)
     budget = search_budget(contender, arm, position)
+    recollection = Recollection(contender, arm, position)
     asked: list[tuple[Genotype, Job]] = []
     told = 0
     given_up = ""
@@ -85,6 +87,9 @@ def _sampled(contender: Contender, arm: MethodArm, position: int, seed: int) -> 
             else:
                 sampler.tell(genotype, -math.inf, result.costs)
             told += 1
+        if not recollection.ready(len(asked), told):
+            yield None
+            continue
         try:
             proposed = admission.ask()
         except LimitError as error:
@@ -92,7 +97,8 @@ def _sampled(contender: Contender, arm: MethodArm, position: int, seed: int) -> 
             break
         if proposed is None:
             break
-        asked.append((proposed, contender.candidate_job(proposed, seed)))
+        recalled = recollection.recall(proposed, asked[:told], len(asked))
+        asked.append((proposed, contender.candidate_job(proposed, seed, recalled)))
         yield contender.assign(asked[-1][1], position)
     while any(contender.result(job) is None for _, job in asked):
         yield None

@@ -18,7 +18,7 @@ FINISHED = ("done", "diverged")
 
 # Fields that came later than stores. They are left out where they are not given, so that the jobs
 # that stores know keep their keys.
-_LATER = ("budget", "limits")
+_LATER = ("budget", "limits", "recalled")
 
 Kind = Literal["search", "candidate", "evaluate"]
 
@@ -50,6 +50,7 @@ class Job:
             ``compute`` and ``seconds``, with its number.
         limits: of such a sampler's candidates: ``at_most`` by name, and the size of the
             ``evaluated`` network.
+        recalled: what the estimator takes from candidates that were scored before (candidate).
 
     What a job runs on is not part of it: the same work on another machine is the same work.
     """
@@ -66,6 +67,7 @@ class Job:
     training: dict[str, Any] | None = None
     budget: dict[str, float] | None = None
     limits: dict[str, Any] | None = None
+    recalled: dict[str, Any] | None = None
 
     @cached_property
     def key(self) -> str:

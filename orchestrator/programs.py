@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -23,6 +24,7 @@ from searchers._inline import InlineSearch
 from searchers._lookup import Lookup
 from searchers._training import Training, TrainingParams
 from searchers.estimators import ESTIMATORS, Estimator
+from searchers.estimators._base import Legacy, RecallingEstimator
 
 
 def load_task(entry: Entry, root: Path) -> Task:
@@ -36,8 +38,18 @@ def make_space(entry: Entry) -> SearchSpace:
     return SPACES.load(entry.name)(**params)
 
 
-def make_program(job: Job, task: Task, *, device: torch.device, threads: int) -> Program:
-    """Return the program that does ``job``. Search code gets the task without its test split."""
+def make_program(
+    job: Job,
+    task: Task,
+    *,
+    device: torch.device,
+    threads: int,
+    legacies: Callable[[str], Legacy] | None = None,
+) -> Program:
+    """Return the program that does ``job``. Search code gets the task without its test split.
+
+    ``legacies`` returns what an earlier job left, by its key, for jobs that recall some.
+    """
     if job.kind == "search":
         assert job.space is not None
         assert job.method is not None
@@ -51,12 +63,15 @@ def make_program(job: Job, task: Task, *, device: torch.device, threads: int) ->
         assert job.space is not None
         assert job.estimator is not None
         assert job.genotype is not None
-        return _estimator(job.estimator).program(
+        estimator = _estimator(job.estimator)
+        recalling = isinstance(estimator, RecallingEstimator)
+        return estimator.program(
             make_space(job.space),
             Genotype.from_json(job.genotype),
             task.without_test(),
             seed=job.seed,
             device=device,
+            **({"recalled": job.recalled, "legacies": legacies} if recalling else {}),
         )
     return _evaluation(job, task, device, threads)
 

@@ -25,11 +25,13 @@ from ray import tune
 from orchestrator._schemas import SCHEMAS
 from orchestrator.checkpoints import Checkpoints
 from orchestrator.jobs import Entry, Job
+from orchestrator.legacies import Legacies
 from orchestrator.programs import load_task, make_program, make_space
 from search_space.genotype import Genotype
 from search_space.task import DataError, Task
 from searchers import Outcome
 from searchers._base import Candidate
+from searchers.estimators._base import Bequeathing
 
 # Tables of the store that a program's reports fill.
 RECORDED = ("metrics", "architecture_weights", "candidates", "genotypes")
@@ -66,13 +68,18 @@ class Trial(tune.Trainable):
         torch.set_num_threads(self._threads)
         self._checkpoint_seconds = float(config["checkpoint_seconds"])
         self._checkpoints = Checkpoints(config["store"])
+        self._legacies = Legacies(config["store"])
         begun = time.monotonic()
         try:
             task = self._task = self._load(config["data"])
             self._metric = task.metric
             self._device = _device()
             self._program = make_program(
-                self._job, task, device=self._device, threads=self._threads
+                self._job,
+                task,
+                device=self._device,
+                threads=self._threads,
+                legacies=self._legacies.load,
             )
             state = self._checkpoints.load(self._job.key)
             if state is not None:
@@ -123,6 +130,9 @@ class Trial(tune.Trainable):
 
     def _advance(self) -> None:
         report = self._program.step()
+        if self._program.done and isinstance(self._program, Bequeathing):
+            # Before the result is known, which others wait for.
+            self._legacies.save(self._job.key, self._program.legacy())
         self._steps += 1
         key = self._job.key
         self._tables["metrics"] += [{"job": key, **asdict(m)} for m in report.measurements]

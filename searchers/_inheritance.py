@@ -238,7 +238,7 @@ def _take_weights(
     # What the parent has reads nothing but what it read there; kernels grow by zeros.
     middle = tuple(slice(g // 2, g // 2 + a) for g, a in zip(gaps, sides, strict=True))
     part = own.new_zeros(len(rows), len(columns), *larger)
-    part[(slice(None),) * 2 + middle] = other.to(own)  # noqa: RUF005 - not in Python 3.10
+    part[(slice(None),) * 2 + middle] = other.to(own)
     whole = own.new_zeros(len(rows), *own.shape[1:])
     whole[:, columns] = part
     own[rows] = whole

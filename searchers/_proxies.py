@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from search_space.cost import cost
+from search_space.cost import Cost, cost
 from search_space.task import Task
 from searchers._epochs import PASSES_OF_A_STEP
 
@@ -29,11 +29,15 @@ _EIGENVALUE = 1e-5
 
 @dataclass(frozen=True)
 class Batch:
-    """What a proxy looks at: ``inputs`` and ``targets`` of one batch, as the task gives them."""
+    """What a proxy looks at: ``inputs`` and ``targets`` of one batch, as the task gives them.
+
+    ``cost`` is the network's where it is known already: counting takes as long as a proxy.
+    """
 
     task: Task
     inputs: Tensor
     targets: Tensor
+    cost: Cost | None = None
 
 
 def synflow(network: nn.Module, batch: Batch) -> float:
@@ -140,12 +144,12 @@ def grasp(network: nn.Module, batch: Batch) -> float:
 
 def parameters(network: nn.Module, batch: Batch) -> float:
     """The number of trainable parameters, which is hard to beat (White et al. 2022)."""
-    return float(cost(network, batch.task).parameters)
+    return float((batch.cost or cost(network, batch.task)).parameters)
 
 
 def multiply_adds(network: nn.Module, batch: Batch) -> float:
     """The multiply-adds of one example's forward pass."""
-    return float(cost(network, batch.task).multiply_adds)
+    return float((batch.cost or cost(network, batch.task)).multiply_adds)
 
 
 @dataclass(frozen=True)

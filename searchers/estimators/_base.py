@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import abc
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
+from torch import Tensor
 
 from search_space.genotype import Genotype
 from search_space.space import SearchSpace
@@ -52,3 +55,68 @@ class Estimator(abc.ABC):
     @abc.abstractmethod
     def compute(self, space: SearchSpace, genotype: Genotype, task: Task) -> float:
         """Return the multiply-adds that the program will spend, without running it."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A candidate of the same search that was scored before.
+
+    Args:
+        genotype: of the space.
+        score: the task's metric, finite.
+        key: names what is kept of it.
+    """
+
+    genotype: Genotype
+    score: float
+    key: str
+
+
+Legacy = dict[str, Tensor]
+"""What a candidate leaves for those after it, such as the weights of its network; on the CPU."""
+
+
+class RecallingEstimator(Estimator):
+    """An estimator whose score hangs on the candidates of a search that were scored before.
+
+    An estimator has no memory, and candidates run on different machines. So whoever runs a search
+    asks :meth:`recall` when a candidate is chosen, makes the answer a part of the candidate's job,
+    and hands it to :meth:`program`: a job's content still decides its result. Programs that are
+    :class:`Bequeathing` leave tensors, which are kept by the candidate's key.
+    """
+
+    @abc.abstractmethod
+    def recall(
+        self,
+        space: SearchSpace,
+        genotype: Genotype,
+        before: Sequence[Scored],
+        *,
+        higher_is_better: bool,
+    ) -> dict[str, Any] | None:
+        """Return, as plain JSON data, what a candidate takes from those ``before``, in order."""
+
+    @abc.abstractmethod
+    def program(
+        self,
+        space: SearchSpace,
+        genotype: Genotype,
+        task: Task,
+        *,
+        seed: int,
+        device: torch.device,
+        recalled: dict[str, Any] | None = None,
+        legacies: Callable[[str], Legacy] | None = None,
+    ) -> Program:
+        """Return the program that scores ``genotype`` given what was ``recalled``.
+
+        ``legacies`` returns what a candidate left, by its key; not needed if nothing was recalled.
+        """
+
+
+@runtime_checkable
+class Bequeathing(Protocol):
+    """A program that leaves something when it is done."""
+
+    def legacy(self) -> Legacy:
+        """Return what is left."""

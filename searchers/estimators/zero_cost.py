@@ -115,7 +115,8 @@ class ProxyProgram(Program):
         order = torch.randperm(len(task.train), generator=stream(seed, "zero_cost"))
         rows = order[: params.batch_size].sort().values.to(task.train.inputs.device)
         few = task.train.rows(rows).to(device)
-        self.batch = Batch(task, *task.batch(few, torch.arange(len(rows), device=device)))
+        inputs, targets = task.batch(few, torch.arange(len(rows), device=device))
+        self.batch = Batch(task, inputs, targets, self.cost)
         self.values: dict[str, float] = {}
 
     @property

@@ -13,7 +13,7 @@ from search_space.genotype import Genotype
 
 GENOTYPE = Genotype.of("darts", {"normal": [1, 2], "reduce": [3]}).to_json()
 
-# Every field is set, so that each can be changed on its own.
+# Every field is set that every job had from the beginning, so that each can be changed on its own.
 JOB = Job(
     kind="evaluate",
     task=Entry("digits", {"size": 8, "scale": 0.5}),
@@ -42,6 +42,7 @@ CHANGED = {
     "training": {"epochs": 30, "learning_rate": 0.051},
     "budget": {"compute": 20.0},
     "limits": {"at_most": {"parameters": 1e6}, "evaluated": {"channels": 16, "layers": 9}},
+    "recalled": {"parent": GENOTYPE, "job": "0123456789abcdef"},
 }
 
 
@@ -83,17 +84,21 @@ def test_the_json_form_is_canonical() -> None:
     text = JOB.to_json()
     record = json.loads(text)
     assert text == json.dumps(record, sort_keys=True, separators=(",", ":"))
-    assert set(record) == {field.name for field in dataclasses.fields(Job)} | {"format"}
+    fields = {field.name for field in dataclasses.fields(Job)}
+    assert set(record) == fields - {"recalled"} | {"format"}
+    recalling = dataclasses.replace(JOB, recalled=CHANGED["recalled"])
+    assert set(json.loads(recalling.to_json())) == fields | {"format"}
 
 
 @pytest.mark.parametrize(
     "job",
     [
         JOB,
+        dataclasses.replace(JOB, recalled=CHANGED["recalled"]),
         Job("search", Entry("digits"), "f", 0, space=Entry("darts"), method=Entry("darts")),
         Job("evaluate", Entry("digits"), "f", 2**62, network="constant"),
     ],
-    ids=["all fields", "search", "baseline"],
+    ids=["all fields", "recalling", "search", "baseline"],
 )
 def test_a_job_read_back_from_its_json_is_equal_and_has_the_same_key(job: Job) -> None:
     again = Job.from_json(job.to_json())
