@@ -124,6 +124,25 @@ def show(genotype: str, store: str | None, svg: str | None) -> None:
     show_genotype(console(), genotype, store, svg)
 
 
+@cli.command()
+@click.argument("analysis")
+@_store_option
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A parameter of it.")
+@click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table")
+@click.option("--svg", type=click.Path(dir_okay=False), help="Where to draw its figure.")
+def analyse(
+    analysis: str, store: str | None, settings: tuple[str, ...], form: str, svg: str | None
+) -> None:
+    """Put a question to a store: the ANALYSIS is one of those that `analyses` lists.
+
+    \b
+    Example: python -m orchestrator analyse agreement --set against=training --svg agreement.svg
+    """
+    from orchestrator._analyse import print_analysis
+
+    print_analysis(console(), analysis, store, settings, form, svg)
+
+
 def _listing(name: str, shelf: Callable[[], Shelf], what: str) -> None:
     @cli.command(name, help=f"{what}\n\n\b\nExample: python -m orchestrator {name}")
     def command() -> None:
@@ -164,11 +183,18 @@ def _baselines() -> Shelf:
     return BASELINES
 
 
+def _analyses() -> Shelf:
+    from orchestrator.analyses import ANALYSES
+
+    return ANALYSES
+
+
 _listing("methods", _methods, "List the search methods: how to look.")
 _listing("spaces", _spaces, "List the search spaces: what can be built.")
 _listing("estimators", _estimators, "List the estimators: how to score a candidate.")
 _listing("tasks", _tasks, "List the tasks: data sets.")
 _listing("baselines", _baselines, "List the baselines: what a search is held against.")
+_listing("analyses", _analyses, "List the analyses: questions to a store.")
 
 
 def _cache_folder() -> Path:

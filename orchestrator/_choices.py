@@ -71,7 +71,7 @@ def keyword_model(function: Any) -> type[pydantic.BaseModel]:
     hints = typing.get_type_hints(function)
     fields: dict[str, Any] = {}
     for name, parameter in inspect.signature(function).parameters.items():
-        if name not in ("self", "root"):
+        if name not in ("self", "root", "store"):
             default = ... if parameter.default is inspect.Parameter.empty else parameter.default
             fields[name] = (hints.get(name, Any), default)
     return pydantic.create_model("Parameters", __base__=StrictParams, **fields)

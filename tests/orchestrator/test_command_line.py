@@ -16,6 +16,7 @@ import pytest
 from command_runs import Run, fill, one_line, record
 from orchestrator import session
 from orchestrator.__main__ import OURS, STOPPED, USER, cli
+from orchestrator.analyses import ANALYSES
 from orchestrator.store import Store
 from orchestrator.tasks import TASKS
 from search_space.baselines import BASELINES
@@ -34,6 +35,7 @@ LISTINGS: dict[str, Shelf] = {
     "estimators": ESTIMATORS,
     "tasks": TASKS,
     "baselines": BASELINES,
+    "analyses": ANALYSES,
 }
 
 
