@@ -128,10 +128,11 @@ def interval(
 
 def kendall(a: np.ndarray, b: np.ndarray) -> float:
     """Return Kendall's tau-b; NaN where all of ``a`` or of ``b`` are equal."""
-    # Not the exact method: it spends its time on a p-value that nobody asks for here.
     if _equal(a) or _equal(b):
         return math.nan
-    return float(stats.kendalltau(a, b, method="asymptotic").statistic)
+    # The exact p-value, which nobody asks for here, takes long; the other divides by len(a) - 2.
+    method = "asymptotic" if len(a) > 2 else "exact"
+    return float(stats.kendalltau(a, b, method=method).statistic)
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float:

@@ -102,6 +102,15 @@ def test_agreement_is_good_when_it_is_whichever_way_the_metric_points(tmp_path, 
     assert row["spearman"] == pytest.approx(1)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_of_a_few_candidates_there_is_no_interval_and_of_one_no_row(tmp_path, count):
+    found = agreement(fill(ScoredStore(tmp_path), SCORES[:count], SCORES[:count]))
+    assert len(found) == (count > 1)
+    for row in found.to_dict("records"):
+        assert [row["kendall"], row["spearman"]] == pytest.approx([1, 1])
+        assert math.isnan(row["kendall_low"])
+
+
 @pytest.mark.parametrize("higher", [True, False])
 def test_what_diverged_ranks_last(tmp_path, higher):
     worst = -9.0 if higher else 9.0
