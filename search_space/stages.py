@@ -12,45 +12,14 @@ stored.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from search_space import kernels
+from search_space.kernels import Depthwise
 from search_space.statistics import EPSILON, Statistics
-
-
-class Depthwise(NamedTuple):
-    """How maps are convolved before they are mixed; see search_space.kernels.depthwise."""
-
-    widths: tuple[int, ...]
-    flat: bool
-    dilation: int
-    stride: int
-    shared: bool
-
-    def __call__(self, x: Tensor, weight: Tensor, shift: Tensor | None = None) -> Tensor:
-        return kernels.depthwise(x, weight, shift=shift, **self._asdict())
-
-    def forward(self, x: Tensor, weight: Tensor, shift: Tensor | None) -> Tensor:
-        """Do the same inside an autograd function."""
-        return kernels.depthwise_forward(x, weight, shift, list(self.widths), *self[1:], True)
-
-    def backward(
-        self,
-        gradient: Tensor,
-        x: Tensor,
-        weight: Tensor,
-        shift: Tensor | None,
-        need: tuple[bool, bool],
-        offset: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the gradients by x, weight and shift; see search_space.kernels."""
-        widths = list(self.widths)
-        return kernels.depthwise_backward(
-            gradient, x, weight, shift, widths, *self[1:], True, *need, offset
-        )
 
 
 def normalise(
@@ -64,7 +33,7 @@ def normalise(
     """Convolve maps depthwise, mix and normalise them.
 
     Args:
-        x: maps, as ``how`` wants them; they are rectified here.
+        x: maps, as ``how`` has it; they are rectified here.
         depthwise: ``[outputs, channels, taps]``.
         pointwise: matrices ``[..., C, C]``.
         statistics: of the products; moved on while training, used otherwise.
@@ -74,7 +43,7 @@ def normalise(
         ``[..., C, P]``.
     """
     if not statistics.training:
-        return statistics.normalise(_mixed(how(x, depthwise), pointwise), at)
+        return statistics.normalise(_mixed(kernels.depthwise(x, depthwise, how), pointwise), at)
     y, mean, scale = _Normalised.apply(x, depthwise, pointwise, how)
     statistics.take_scale(mean, scale, y.shape[-1], at)
     return y
@@ -103,7 +72,7 @@ class _Normalised(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, depthwise: Tensor, pointwise: Tensor, how: Depthwise
     ) -> tuple[Tensor, Tensor, Tensor]:
-        u = how.forward(x, depthwise, None)
+        u = kernels.depthwise_forward(x, depthwise, None, how)
         z = _mixed(u, pointwise)
         _enough(z.shape[-1])
         y, mean, scale = torch.native_layer_norm(z, z.shape[-1:], None, None, EPSILON)
@@ -118,7 +87,7 @@ class _Normalised(torch.autograd.Function):
     def backward(ctx: Any, gy: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
         x, depthwise, pointwise, u, z, mean, scale = ctx.saved_tensors
         if torch.is_grad_enabled():  # somebody will differentiate this again
-            z = _mixed(ctx.how(x, depthwise), pointwise)
+            z = _mixed(kernels.depthwise(x, depthwise, ctx.how), pointwise)
             y = torch.native_layer_norm(z, z.shape[-1:], None, None, EPSILON)[0]
             return (*_again(y, (x, depthwise, pointwise), gy), None)
         c, p = z.shape[-2:]
@@ -128,7 +97,8 @@ class _Normalised(torch.autograd.Function):
             by_pointwise = torch.bmm(gz, u.view(-1, c, p).transpose(1, 2)).view(pointwise.shape)
         gu = torch.bmm(pointwise.view(-1, c, c).transpose(1, 2), gz)
         need = (ctx.needs_input_grad[0], ctx.needs_input_grad[1])
-        by_x, by_depthwise, _ = ctx.how.backward(gu.view(u.shape), x, depthwise, None, need=need)
+        gu = gu.view(u.shape)
+        by_x, by_depthwise = kernels.depthwise_backward(gu, x, depthwise, None, ctx.how, *need)[:2]
         return by_x if need[0] else None, by_depthwise if need[1] else None, by_pointwise, None
 
 
@@ -224,7 +194,7 @@ def fold(
     """Convolve maps depthwise, mix and normalise them; hand the results out or add them up.
 
     Args:
-        x: maps, as ``how`` wants them; they are rectified here.
+        x: maps, as ``how`` has it; they are rectified here.
         depthwise: ``[T, J C, taps]``.
         shift: of each map, before it is rectified.
         pointwise: matrices ``[T, K, J, C, C]``.
@@ -238,7 +208,7 @@ def fold(
         weighted sums over K and J, ``[T, C P]`` and ``[T, C]``.
     """
     if not statistics.training:
-        u = how(x, depthwise, shift).view(*pointwise.shape[:-1], -1)
+        u = kernels.depthwise(x, depthwise, how, shift).view(*pointwise.shape[:-1], -1)
         m, b = _matrix(pointwise, a, statistics.running_mean, statistics.running_var)
         y = _products(u, m, a is not None)
         return (y, b) if base is None else (base + y.flatten(1), b.sum((1, 2)))
@@ -277,7 +247,7 @@ def _plain(
     how: Depthwise,
 ) -> tuple[Tensor, Tensor]:
     """The forward pass in operations that torch can differentiate as often as one likes."""
-    u = how(x, depthwise, shift).view(*w.shape[:-1], -1)
+    u = kernels.depthwise(x, depthwise, how, shift).view(*w.shape[:-1], -1)
     mean = u.mean(-1)
     centred = u - mean[..., None]
     covariance = centred @ centred.transpose(-1, -2) / u.shape[-1]
@@ -300,7 +270,7 @@ class _Folded(torch.autograd.Function):
         base: Tensor | None,
         how: Depthwise,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        u = how.forward(x, depthwise, shift)
+        u = kernels.depthwise_forward(x, depthwise, shift, how)
         c, p = w.shape[-1], _positions(u)
         _enough(p)
         flat = u.view(-1, c, p)
@@ -362,8 +332,15 @@ class _Folded(torch.autograd.Function):
             by_u.view(t, k * j * c, p).baddbmm_(transposed.reshape(t, k * j * c, c), gy)
         offset = transposed @ gb[..., None] / -p - s @ m
         need = (ctx.needs_input_grad[0] or ctx.needs_input_grad[2], ctx.needs_input_grad[1])
-        by_x, by_depthwise, by_shift = ctx.how.backward(
-            by_u.view(u.shape), x, depthwise, shift, need=need, offset=offset.flatten(2)
+        by_x, by_depthwise, by_shift = kernels.depthwise_backward(
+            by_u.view(u.shape), x, depthwise, shift, ctx.how, *need, offset.flatten(2)
         )
-        by_shift = None if shift is None else by_shift
-        return by_x, by_depthwise if need[1] else None, by_shift, by_w, by_a, by_base, None
+        return (
+            by_x,
+            by_depthwise if need[1] else None,
+            None if shift is None else by_shift,
+            by_w,
+            by_a,
+            by_base,
+            None,
+        )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import abc
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,30 @@ from search_space.mixture import Mixture, Mixtures, edges
 from search_space.network import STEM_MULTIPLIER, preprocessing, reductions
 from search_space.operations import OPERATIONS, normalisation
 from search_space.task import Task
+
+
+class CellShape(NamedTuple):
+    """What a cell of a supernet is like.
+
+    Args:
+        operations: names, in the order of a mixture's columns.
+        nodes: number of nodes.
+        widths: channels of the cell before the last, and of the last one.
+        channels: of its own states.
+        ndim: number of spatial dimensions.
+        partial: as for :class:`Supernet`.
+        reduction: the cell halves its inputs.
+        reduced: the last cell did.
+    """
+
+    operations: tuple[str, ...]
+    nodes: int
+    widths: tuple[int, int]
+    channels: int
+    ndim: int
+    partial: int = 1
+    reduction: bool = False
+    reduced: bool = False
 
 
 class Supernet(nn.Module, abc.ABC):
@@ -64,7 +88,8 @@ class Supernet(nn.Module, abc.ABC):
         for layer in range(layers):
             reduction = layer in reductions(layers)
             channels *= 2 if reduction else 1
-            self.cells.append(self._cell(task, widths, channels, reduction, reduced))
+            shape = (self.operations, nodes, widths, channels, len(task.spatial), partial)
+            self.cells.append(self._cell(CellShape(*shape, reduction, reduced)))
             self.kinds.append("reduce" if reduction else "normal")
             widths, reduced = (widths[1], channels * nodes), reduction
         self.head = Head(task, widths[1])
@@ -81,15 +106,8 @@ class Supernet(nn.Module, abc.ABC):
         }
 
     @abc.abstractmethod
-    def _cell(
-        self,
-        task: Task,
-        widths: tuple[int, int],
-        channels: int,
-        reduction: bool,
-        reduced: bool,
-    ) -> nn.Module:
-        """Make a cell that is ``channels`` wide and follows cells of ``widths``."""
+    def _cell(self, shape: CellShape) -> nn.Module:
+        """Make a cell."""
 
     def uniform(self) -> dict[str, Mixture]:
         """Return mixtures that prefer nothing."""
@@ -119,25 +137,19 @@ class MixedOperation(nn.Module):
 class MixedCell(nn.Module):
     """A cell in which each node takes every earlier state through a mixed operation."""
 
-    def __init__(
-        self,
-        operations: Sequence[str],
-        nodes: int,
-        widths: tuple[int, int],
-        channels: int,
-        *,
-        reduction: bool,
-        reduced: bool,
-        ndim: int,
-        partial: int = 1,
-    ):
+    def __init__(self, shape: CellShape):
         super().__init__()
-        self.nodes, self.partial = nodes, partial
-        self.inside = channels // partial
-        self.first, self.second = preprocessing(*widths, channels, reduced, ndim, affine=False)
-        self.strides = [2 if reduction and source < 2 else 1 for _, source in edges(nodes)]
+        self.nodes, self.partial = shape.nodes, shape.partial
+        self.inside = shape.channels // shape.partial
+        self.first, self.second = preprocessing(
+            *shape.widths, shape.channels, shape.reduced, shape.ndim, affine=False
+        )
+        self.strides = [
+            2 if shape.reduction and source < 2 else 1 for _, source in edges(shape.nodes)
+        ]
         self.edges = nn.ModuleList(
-            MixedOperation(operations, self.inside, stride, ndim) for stride in self.strides
+            MixedOperation(shape.operations, self.inside, stride, shape.ndim)
+            for stride in self.strides
         )
 
     def forward(self, before: Tensor, last: Tensor, mixture: Mixture) -> Tensor:
@@ -184,24 +196,8 @@ def shuffle(x: Tensor, groups: int) -> Tensor:
 class TextbookSupernet(Supernet):
     """The supernet computed edge by edge, operation by operation."""
 
-    def _cell(
-        self,
-        task: Task,
-        widths: tuple[int, int],
-        channels: int,
-        reduction: bool,
-        reduced: bool,
-    ) -> MixedCell:
-        return MixedCell(
-            self.operations,
-            self.nodes,
-            widths,
-            channels,
-            reduction=reduction,
-            reduced=reduced,
-            ndim=len(task.spatial),
-            partial=self.partial,
-        )
+    def _cell(self, shape: CellShape) -> MixedCell:
+        return MixedCell(shape)
 
     def forward(self, x: Tensor, mixtures: Mixtures | None = None) -> Tensor:
         mixtures = self.uniform() if mixtures is None else mixtures

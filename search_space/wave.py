@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from search_space import kernels
+from search_space.kernels import Depthwise
 from search_space.mixture import edges
-from search_space.stages import Depthwise, fold, normalise, pools
+from search_space.stages import fold, normalise, pools
 from search_space.statistics import Statistics
 
 
@@ -60,7 +60,7 @@ class Block(nn.Module):
     def __init__(self, shape: tuple[int, int, int, int], how: Depthwise):
         super().__init__()
         targets, _, sources, channels = shape
-        self.how, self.taps = how, kernels.taps(how.widths, how.flat)
+        self.how, self.taps = how, how.taps
         self.depthwise = nn.Parameter(torch.empty(targets, sources * channels, sum(self.taps)))
         self.pointwise = nn.Parameter(torch.empty(*shape, channels))
         self.statistics = Statistics(*shape)
@@ -105,8 +105,8 @@ class Convolutions(nn.Module):
         widths = tuple(group.widths[name] for name in self.names)
         targets, sources, channels = shape
         whole = (targets, len(widths), sources, channels)
-        self.first = Block(whole, Depthwise(widths, flat, group.dilation, stride, True))
-        self.second = Block(whole, Depthwise(widths, flat, 1, 1, False)) if group.twice else None
+        self.first = Block(whole, Depthwise(widths, flat, group.dilation, stride))
+        self.second = Block(whole, Depthwise(widths, flat, shared=False)) if group.twice else None
 
     @property
     def blocks(self) -> list[Block]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from search_space.mixture import Mixture, Mixtures
 from search_space.statistics import Statistics
-from search_space.supernet import Supernet, go_round, shuffle
-from search_space.task import Task
+from search_space.supernet import CellShape, Supernet, go_round, shuffle
 from search_space.wave import GROUPS, POOLS, Halving, Wave, rows_of_wave
 
 # From so many values in a wave's maps on it is folded, which takes less memory. Below, that matters
@@ -25,39 +24,29 @@ FOLD_FROM = 1 << 16
 class WaveCell(nn.Module):
     """A cell, wave by wave; inputs are rectified maps ``[channels, height, width, batch]``."""
 
-    def __init__(
-        self,
-        operations: Sequence[str],
-        nodes: int,
-        widths: tuple[int, int],
-        channels: int,
-        *,
-        reduction: bool,
-        reduced: bool,
-        flat: bool,
-        partial: int,
-    ):
+    def __init__(self, shape: CellShape):
         super().__init__()
-        self.operations, self.nodes, self.partial = tuple(operations), nodes, partial
-        self.channels, self.stride = channels, 2 if reduction else 1
-        if reduced:
-            self.halving = Halving(1, 1, widths[0], channels, flat)
+        self.operations, self.nodes, self.partial = shape.operations, shape.nodes, shape.partial
+        self.channels, self.stride = shape.channels, 2 if shape.reduction else 1
+        self.reduced, flat = shape.reduced, shape.ndim == 1
+        before, last = shape.widths
+        if self.reduced:
+            self.halving = Halving(1, 1, before, self.channels, flat)
         else:
-            self.first = nn.Parameter(torch.empty(channels, widths[0]))
-            self.first_statistics = Statistics(channels)
-        self.reduced = reduced
-        self.second = nn.Parameter(torch.empty(channels, widths[1]))
-        self.second_statistics = Statistics(channels)
+            self.first = nn.Parameter(torch.empty(self.channels, before))
+            self.first_statistics = Statistics(self.channels)
+        self.second = nn.Parameter(torch.empty(self.channels, last))
+        self.second_statistics = Statistics(self.channels)
         self.waves = nn.ModuleList(
             Wave(
-                operations,
-                nodes - wave,
+                self.operations,
+                self.nodes - wave,
                 2 if wave == 0 else 1,
-                channels // partial,
+                self.channels // self.partial,
                 stride=self.stride if wave == 0 else 1,
                 flat=flat,
             )
-            for wave in range(nodes)
+            for wave in range(self.nodes)
         )
 
     def wave(self, number: int) -> Wave:
@@ -149,24 +138,8 @@ class WaveSupernet(Supernet):
     half of the memory is saved, for another forward pass.
     """
 
-    def _cell(
-        self,
-        task: Task,
-        widths: tuple[int, int],
-        channels: int,
-        reduction: bool,
-        reduced: bool,
-    ) -> WaveCell:
-        return WaveCell(
-            self.operations,
-            self.nodes,
-            widths,
-            channels,
-            reduction=reduction,
-            reduced=reduced,
-            flat=len(task.spatial) == 1,
-            partial=self.partial,
-        )
+    def _cell(self, shape: CellShape) -> WaveCell:
+        return WaveCell(shape)
 
     def forward(self, x: Tensor, mixtures: Mixtures | None = None) -> Tensor:
         mixtures = self.uniform() if mixtures is None else mixtures

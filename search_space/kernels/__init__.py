@@ -7,19 +7,19 @@ in plain torch for everything else (plain.py). All are differentiable twice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from search_space.kernels import compiled, plain
+from search_space.kernels.how import Depthwise
 
 _LIBRARY = torch.library.Library("nas", "DEF")
-_SHAPE = "int[] widths, bool flat, int dilation, int stride, bool shared, bool rectify"
-_LIBRARY.define(f"depthwise(Tensor x, Tensor weight, Tensor? shift, {_SHAPE}) -> Tensor")
+_HOW = "int[] widths, bool flat, int dilation, int stride, bool shared, bool rectify"
+_LIBRARY.define(f"depthwise(Tensor x, Tensor weight, Tensor? shift, {_HOW}) -> Tensor")
 _LIBRARY.define(
-    f"depthwise_backward(Tensor grad, Tensor x, Tensor weight, Tensor? shift, {_SHAPE}, "
+    f"depthwise_backward(Tensor grad, Tensor x, Tensor weight, Tensor? shift, {_HOW}, "
     "bool need_x, bool need_weight, Tensor? offset=None) -> (Tensor, Tensor, Tensor)"
 )
 _LIBRARY.define("pools(Tensor x, int stride, bool largest, bool mean) -> (Tensor, Tensor)")
@@ -29,37 +29,21 @@ _LIBRARY.define(
 )
 
 
-def depthwise(
-    x: Tensor,
-    weight: Tensor,
-    widths: Sequence[int],
-    *,
-    flat: bool = False,
-    dilation: int = 1,
-    stride: int = 1,
-    shared: bool = True,
-    rectify: bool = True,
-    shift: Tensor | None = None,
-) -> Tensor:
-    """Convolve each channel with kernels of several sizes, with "same" padding.
+def depthwise(x: Tensor, weight: Tensor, how: Depthwise, shift: Tensor | None = None) -> Tensor:
+    """Convolve each channel with kernels of several sizes.
 
     Args:
-        x: ``[channels, height, width, batch]`` if ``shared``, and all outputs see it; otherwise
-            ``[outputs, kernels, channels, height, width, batch]``, a map of its own for each.
+        x: ``[channels, height, width, batch]`` if they are shared by all outputs, otherwise
+            ``[outputs, kernels, channels, height, width, batch]``.
         weight: ``[outputs, channels, taps]``: the taps of all kernels one after another, row by
             row.
-        widths: odd widths of the kernels.
-        flat: kernels are one row high (1-D inputs as maps of height 1).
-        dilation, stride: of all of them.
-        rectify: convolve ``relu(x + shift)`` instead of ``x``.
+        how: what the kernels are like.
         shift: of each input map, shaped as ``x`` without height, width and batch; zero if None.
 
     Returns:
         ``[outputs, kernels, channels, ceil(height / stride), ceil(width / stride), batch]``.
     """
-    return torch.ops.nas.depthwise(
-        x, weight, shift, list(widths), flat, dilation, stride, shared, rectify
-    )
+    return torch.ops.nas.depthwise(x, weight, shift, *how.arguments)
 
 
 def pools(x: Tensor, stride: int = 1, *, largest: bool = True, mean: bool = True) -> Tensor:
@@ -77,41 +61,72 @@ def pools(x: Tensor, stride: int = 1, *, largest: bool = True, mean: bool = True
     return torch.ops.nas.pools(x, stride, largest, mean)[0]
 
 
-def taps(widths: Sequence[int], flat: bool) -> list[int]:
-    """Return the number of taps of each kernel."""
-    return [width if flat else width * width for width in widths]
-
-
-def _backend(x: Tensor, widths: Sequence[int] = ()) -> Any:
+def _backend(x: Tensor, widths: tuple[int, ...] = ()) -> Any:
     fits = x.device.type == "cpu" and x.dtype in compiled.TYPES and set(widths) <= compiled.WIDTHS
     return compiled if fits and compiled.available() else plain
 
 
-def depthwise_forward(
-    x: Tensor, weight: Tensor, shift: Tensor | None, widths: list[int], *how: Any
-):
-    return _backend(x, widths).depthwise(x.contiguous(), weight.contiguous(), shift, widths, *how)
+# The forms without differentiation, for use inside of an autograd function.
+
+
+def depthwise_forward(x: Tensor, weight: Tensor, shift: Tensor | None, how: Depthwise) -> Tensor:
+    """Do as :func:`depthwise`."""
+    return _backend(x, how.widths).depthwise(x.contiguous(), weight.contiguous(), shift, how)
 
 
 def depthwise_backward(
-    grad: Tensor, x: Tensor, weight: Tensor, shift: Tensor | None, widths: list[int], *how: Any
-):
-    return _backend(x, widths).depthwise_backward(
-        grad.contiguous(), x.contiguous(), weight.contiguous(), shift, widths, *how
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    shift: Tensor | None,
+    how: Depthwise,
+    need_x: bool,
+    need_weight: bool,
+    offset: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients by x, weight and shift; empty tensors where they are not needed.
+
+    ``offset`` is added to each map of ``grad``.
+    """
+    return _backend(x, how.widths).depthwise_backward(
+        grad.contiguous(),
+        x.contiguous(),
+        weight.contiguous(),
+        shift,
+        how,
+        need_x,
+        need_weight,
+        offset,
     )
 
 
-def pools_forward(x: Tensor, *how: Any):
-    return _backend(x).pools(x.contiguous(), *how)
+def pools_forward(x: Tensor, stride: int, largest: bool, mean: bool) -> tuple[Tensor, Tensor]:
+    """Return what :func:`pools` does, and the place of each largest value in its window."""
+    return _backend(x).pools(x.contiguous(), stride, largest, mean)
 
 
-def pools_backward(grad: Tensor, index: Tensor, *how: Any):
+def pools_backward(grad: Tensor, index: Tensor, *how: Any) -> Tensor:
+    """Return the gradient by the input; ``how`` is its height and width, and as in the other."""
     return _backend(grad).pools_backward(grad.contiguous(), index, *how)
 
 
+# The operators; their schemas have no records.
+
+
+def _depthwise(x: Tensor, weight: Tensor, shift: Tensor | None, *how: Any) -> Tensor:
+    return depthwise_forward(x, weight, shift, Depthwise.of(how))
+
+
+def _depthwise_backward(
+    grad: Tensor, x: Tensor, weight: Tensor, shift: Tensor | None, *arguments: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    how, others = arguments[: len(Depthwise._fields)], arguments[len(Depthwise._fields) :]
+    return depthwise_backward(grad, x, weight, shift, Depthwise.of(how), *others)
+
+
 for _name, _function in (
-    ("depthwise", depthwise_forward),
-    ("depthwise_backward", depthwise_backward),
+    ("depthwise", _depthwise),
+    ("depthwise_backward", _depthwise_backward),
     ("pools", pools_forward),
     ("pools_backward", pools_backward),
 ):
@@ -147,12 +162,12 @@ def _depthwise_gradient_of_gradient(ctx: Any, vx: Tensor, vw: Tensor, vs: Tensor
     weight), its sums are the gradient by the shift, and that by the weight is G(grad, u).
     """
     grad, x, weight, shift = ctx.saved_tensors
-    widths, flat, dilation, stride, shared, rectify = ctx.how
-    linear = (widths, flat, dilation, stride, shared, False)
+    how = Depthwise.of(ctx.how)
+    linear = how._replace(rectify=False).arguments
     by_grad = by_x = by_weight = by_shift = None
     if ctx.need_x:
         tangent = vx if shift is None else vx + vs[..., None, None, None]
-        if rectify:
+        if how.rectify:
             moved = x if shift is None else x + shift[..., None, None, None]
             tangent = tangent * (moved > 0)
         by_grad = torch.ops.nas.depthwise(tangent, weight, None, *linear)

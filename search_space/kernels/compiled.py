@@ -18,6 +18,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from search_space.kernels.how import Depthwise
+
 TYPES = {torch.float32: "float32", torch.float64: "float64"}
 WIDTHS = {3, 5, 7}
 
@@ -55,26 +57,17 @@ def available() -> bool:
     return library() is not None
 
 
-def depthwise(
-    x: Tensor,
-    weight: Tensor,
-    shift: Tensor | None,
-    widths: list[int],
-    flat: bool,
-    dilation: int,
-    stride: int,
-    shared: bool,
-    rectify: bool,
-) -> Tensor:
+def depthwise(x: Tensor, weight: Tensor, shift: Tensor | None, how: Depthwise) -> Tensor:
     """See search_space.kernels.depthwise."""
-    _check(x, weight, shift, widths, flat, shared)
+    _check(x, weight, shift, how)
     h, w, n = x.shape[-3:]
     outputs, channels, _ = weight.shape
-    out = x.new_empty(outputs, len(widths), channels, -(-h // stride), -(-w // stride), n)
+    height, width = -(-h // how.stride), -(-w // how.stride)
+    out = x.new_empty(outputs, len(how.widths), channels, height, width, n)
     shift = None if shift is None else shift.contiguous()
     _door("forward", x.dtype)(
         *map(_pointer, (x, weight, shift, out)),
-        *_shape(x, weight, widths, flat, dilation, stride, shared, rectify),
+        *_numbers(x, weight, how),
     )
     return out
 
@@ -84,12 +77,7 @@ def depthwise_backward(
     x: Tensor,
     weight: Tensor,
     shift: Tensor | None,
-    widths: list[int],
-    flat: bool,
-    dilation: int,
-    stride: int,
-    shared: bool,
-    rectify: bool,
+    how: Depthwise,
     need_x: bool,
     need_weight: bool,
     offset: Tensor | None = None,
@@ -104,7 +92,7 @@ def depthwise_backward(
     by_shift = torch.empty_like(shift) if need_x and shift is not None else x.new_empty(0)
     _door("backward", x.dtype)(
         *map(_pointer, (x, weight, shift, grad, offset, by_x, by_weight, by_shift)),
-        *_shape(x, weight, widths, flat, dilation, stride, shared, rectify),
+        *_numbers(x, weight, how),
     )
     return by_x, by_weight, by_shift
 
@@ -144,20 +132,18 @@ def pools_backward(
     return out
 
 
-def _check(
-    x: Tensor, weight: Tensor, shift: Tensor | None, widths: list[int], flat: bool, shared: bool
-) -> None:
+def _check(x: Tensor, weight: Tensor, shift: Tensor | None, how: Depthwise) -> None:
     """Raise ValueError where the pointers would lead outside of the tensors."""
     outputs, channels, taps = weight.shape
-    maps = (channels,) if shared else (outputs, len(widths), channels)
-    fits = x.shape[:-3] == maps and taps == sum(w if flat else w * w for w in widths)
+    maps = (channels,) if how.shared else (outputs, len(how.widths), channels)
+    fits = x.shape[:-3] == maps and taps == sum(how.taps)
     fits = fits and x.dtype == weight.dtype
     if shift is not None:
         fits = fits and shift.shape == maps and shift.dtype == x.dtype
     if not fits:
         raise ValueError(
             f"maps {list(x.shape)} of {x.dtype}, weights {list(weight.shape)} of {weight.dtype} "
-            f"and kernels {widths} don't go together"
+            f"and kernels {list(how.widths)} don't go together"
         )
 
 
@@ -172,10 +158,14 @@ _ARGUMENTS = {
 }
 
 
-@functools.cache
 def _door(name: str, dtype: torch.dtype) -> ctypes._NamedFuncPointer:
     found = library()
     assert found is not None
+    return _function(found, name, dtype)
+
+
+@functools.cache
+def _function(found: ctypes.CDLL, name: str, dtype: torch.dtype) -> ctypes._NamedFuncPointer:
     function = getattr(found, f"{TYPES[dtype]}_{name}")
     function.argtypes, function.restype = _ARGUMENTS[name], None
     return function
@@ -185,30 +175,19 @@ def _pointer(tensor: Tensor | None) -> int | None:
     return None if tensor is None or tensor.numel() == 0 else tensor.data_ptr()
 
 
-def _shape(
-    x: Tensor,
-    weight: Tensor,
-    widths: list[int],
-    flat: bool,
-    dilation: int,
-    stride: int,
-    shared: bool,
-    rectify: bool,
-) -> tuple[object, ...]:
+def _numbers(x: Tensor, weight: Tensor, how: Depthwise) -> tuple[object, ...]:
     outputs, channels, _ = weight.shape
-    h, w, n = x.shape[-3:]
+    count = len(how.widths)
     return (
         outputs,
-        len(widths),
-        (c_int64 * len(widths))(*widths),
-        flat,
+        count,
+        (c_int64 * count)(*how.widths),
+        how.flat,
         channels,
-        h,
-        w,
-        n,
-        dilation,
-        stride,
-        shared,
-        rectify,
+        *x.shape[-3:],
+        how.dilation,
+        how.stride,
+        how.shared,
+        how.rectify,
         torch.get_num_threads(),
     )

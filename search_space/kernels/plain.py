@@ -13,24 +13,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from search_space.kernels.bands import bands_of
+from search_space.kernels.how import Depthwise
 
 
-def depthwise(
-    x: Tensor,
-    weight: Tensor,
-    shift: Tensor | None,
-    widths: list[int],
-    flat: bool,
-    dilation: int,
-    stride: int,
-    shared: bool,
-    rectify: bool,
-) -> Tensor:
+def depthwise(x: Tensor, weight: Tensor, shift: Tensor | None, how: Depthwise) -> Tensor:
     """See search_space.kernels.depthwise."""
-    x = _rectified(x, shift, rectify)
+    x = _rectified(x, shift, how.rectify)
     outs = []
-    for bands, ks, taps in bands_of(x, weight, widths, flat, dilation, stride, shared):
-        maps = bands.surround(x if shared else x[:, ks])
+    for bands, ks, taps in bands_of(x, weight, how):
+        maps = bands.surround(x if how.shared else x[:, ks])
         matrices = bands.matrices(weight[..., taps])
         out = maps.new_empty(bands.shape)
         for block in range(bands.blocks):
@@ -39,7 +30,7 @@ def depthwise(
                 seen, first = bands.seen(maps, block, column), column == bands.middle
                 out[:, block, rows].baddbmm_(matrices[column, :, rows], seen, beta=int(not first))
         outs.append(bands.joined(out))
-    return outs[0] if shared else torch.cat(outs, 1)
+    return outs[0] if how.shared else torch.cat(outs, 1)
 
 
 def depthwise_backward(
@@ -47,12 +38,7 @@ def depthwise_backward(
     x: Tensor,
     weight: Tensor,
     shift: Tensor | None,
-    widths: list[int],
-    flat: bool,
-    dilation: int,
-    stride: int,
-    shared: bool,
-    rectify: bool,
+    how: Depthwise,
     need_x: bool,
     need_weight: bool,
     offset: Tensor | None = None,
@@ -63,10 +49,10 @@ def depthwise_backward(
     """
     if offset is not None:
         grad = grad + offset[..., None, None, None]
-    moved = _rectified(x, shift, rectify)
+    moved = _rectified(x, shift, how.rectify)
     by_maps, by_weights = [], []
-    for bands, ks, taps in bands_of(x, weight, widths, flat, dilation, stride, shared):
-        maps = bands.surround(moved if shared else moved[:, ks])
+    for bands, ks, taps in bands_of(x, weight, how):
+        maps = bands.surround(moved if how.shared else moved[:, ks])
         matrices = bands.matrices(weight[..., taps])
         by_out = bands.split(grad[:, ks])
         by_map, by_matrices = torch.zeros_like(maps), torch.zeros_like(matrices)
@@ -85,9 +71,9 @@ def depthwise_backward(
     if need_weight:
         by_weight = torch.cat(by_weights, -1)
     if need_x:
-        by_x = by_maps[0][0] if shared else torch.stack(by_maps, 1)
+        by_x = by_maps[0][0] if how.shared else torch.stack(by_maps, 1)
         by_x = by_x.contiguous()
-        if rectify:
+        if how.rectify:
             by_x *= moved > 0
         if shift is not None:
             by_shift = by_x.sum((-3, -2, -1))

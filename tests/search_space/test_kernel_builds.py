@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from search_space import kernels
-from search_space.kernels import compiled
+from search_space.kernels import Depthwise, compiled
 from search_space.spaces.darts import Darts
 from search_space.task import Task
 
@@ -62,8 +62,8 @@ def results(dtype: torch.dtype = torch.float64) -> list[Tensor]:
     shift = torch.randn(4, dtype=dtype, requires_grad=True)
     found = []
     for stride in (1, 2):
-        y = kernels.depthwise(x, weight, (3, 5), stride=stride, shift=shift)
-        z = kernels.depthwise(y, weight, (3, 5), shared=False, dilation=2)
+        y = kernels.depthwise(x, weight, Depthwise((3, 5), stride=stride), shift)
+        z = kernels.depthwise(y, weight, Depthwise((3, 5), shared=False, dilation=2))
         pooled = kernels.pools(x, stride)
         loss = z.square().sum() + pooled.square().sum()
         found += [y, z, pooled, *torch.autograd.grad(loss, (x, weight, shift))]
@@ -172,7 +172,7 @@ def test_numbers_and_places_that_no_build_is_for_need_none(elsewhere: Path) -> N
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         half = kernels.pools(torch.ones(1, 2, 2, 1, dtype=torch.bfloat16))
-        wide = kernels.depthwise(torch.ones(1, 9, 9, 1), torch.ones(1, 1, 81), (9,))
+        wide = kernels.depthwise(torch.ones(1, 9, 9, 1), torch.ones(1, 1, 81), Depthwise((9,)))
     assert half.dtype == torch.bfloat16
     assert float(wide[0, 0, 0, 4, 4, 0]) == 81
 
@@ -180,8 +180,8 @@ def test_numbers_and_places_that_no_build_is_for_need_none(elsewhere: Path) -> N
 @pytest.mark.parametrize("stride", [1, 2])
 def test_shapes_are_known_without_computing(stride: int) -> None:
     x, weight = torch.empty(2, 7, 4, 5, device="meta"), torch.empty(3, 2, 34, device="meta")
-    y = kernels.depthwise(x, weight, (3, 5), stride=stride)
-    z = kernels.depthwise(y, weight, (3, 5), shared=False)
+    y = kernels.depthwise(x, weight, Depthwise((3, 5), stride=stride))
+    z = kernels.depthwise(y, weight, Depthwise((3, 5), shared=False))
     size = (4, 2) if stride == 2 else (7, 4)
     assert y.shape == z.shape == (3, 2, 2, *size, 5)
     assert kernels.pools(x, stride).shape == (2, 2, *size, 5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -13,6 +13,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.nn import functional
 
 from search_space import kernels
+from search_space.kernels import Depthwise
 
 OUTPUTS, CHANNELS = 3, 2
 UNIT = 2.0**-24  # of rounding, float32
@@ -36,12 +37,7 @@ class Case(NamedTuple):
     x: Tensor
     weight: Tensor
     shift: Tensor | None
-    widths: Widths
-    flat: bool
-    dilation: int
-    stride: int
-    shared: bool
-    rectify: bool
+    how: Depthwise
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -50,8 +46,7 @@ class Case(NamedTuple):
 
     def of(self, x: Tensor, weight: Tensor, *shift: Tensor) -> Tensor:
         """Return the kernel's result for other tensors."""
-        how = dict(zip(self._fields[3:], self[3:], strict=True))
-        return kernels.depthwise(x, weight, shift=shift[0] if shift else None, **how)
+        return kernels.depthwise(x, weight, self.how, *shift)
 
 
 def case(
@@ -59,44 +54,41 @@ def case(
     batch: int,
     widths: Widths = (3, 5),
     *,
-    flat: bool = False,
-    dilation: int = 1,
-    stride: int = 1,
-    shared: bool = True,
-    rectify: bool = True,
     shifted: bool = True,
     dtype: torch.dtype = torch.float64,
     outputs: int = OUTPUTS,
+    **others: Any,
 ) -> Case:
     """Return a convolution of random maps by random weights."""
     torch.manual_seed(0)
-    maps = (CHANNELS,) if shared else (outputs, len(widths), CHANNELS)
-    taps = sum(kernels.taps(widths, flat))
+    how = Depthwise(widths, **others)
+    maps = (CHANNELS,) if how.shared else (outputs, len(widths), CHANNELS)
     x = torch.randn(*maps, *size, batch, dtype=dtype, requires_grad=True)
-    weight = torch.randn(outputs, CHANNELS, taps, dtype=dtype, requires_grad=True)
+    weight = torch.randn(outputs, CHANNELS, sum(how.taps), dtype=dtype, requires_grad=True)
     shift = torch.randn(maps, dtype=dtype, requires_grad=True) if shifted else None
-    return Case(x, weight, shift, widths, flat, dilation, stride, shared, rectify)
+    return Case(x, weight, shift, how)
 
 
 def convolved(c: Case) -> Tensor:
     """Return what torch's own convolution makes of ``c``."""
+    how = c.how
     u = c.x if c.shift is None else c.x + c.shift[..., None, None, None]
-    u = u.relu() if c.rectify else u
-    parts = c.weight.split(kernels.taps(c.widths, c.flat), dim=-1)
+    u = u.relu() if how.rectify else u
+    parts = c.weight.split(how.taps, dim=-1)
     outputs = []
     for m in range(len(c.weight)):
-        for k, (width, part) in enumerate(zip(c.widths, parts, strict=True)):
-            height = 1 if c.flat else width
+        for k, (width, part) in enumerate(zip(how.widths, parts, strict=True)):
+            height = 1 if how.flat else width
             y = functional.conv2d(
-                (u if c.shared else u[m, k]).permute(3, 0, 1, 2),
+                (u if how.shared else u[m, k]).permute(3, 0, 1, 2),
                 part[m].view(CHANNELS, 1, height, width),
-                stride=c.stride,
-                padding=(c.dilation * (height - 1) // 2, c.dilation * (width - 1) // 2),
-                dilation=c.dilation,
+                stride=how.stride,
+                padding=(how.dilation * (height - 1) // 2, how.dilation * (width - 1) // 2),
+                dilation=how.dilation,
                 groups=CHANNELS,
             )
             outputs.append(y.permute(1, 2, 3, 0))
-    return torch.stack(outputs).unflatten(0, (len(c.weight), len(c.widths)))
+    return torch.stack(outputs).unflatten(0, (len(c.weight), len(how.widths)))
 
 
 def agree(found: Tensor, wanted: Tensor, inputs: Sequence[Tensor]) -> None:

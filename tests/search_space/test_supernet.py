@@ -15,7 +15,7 @@ from torch import Tensor
 from search_space.mixture import Mixture, derive, edges, of_cell
 from search_space.network import CellNetwork
 from search_space.spaces.darts import Darts
-from search_space.supernet import MixedCell, Supernet, TextbookSupernet
+from search_space.supernet import CellShape, MixedCell, Supernet, TextbookSupernet
 from search_space.task import Task
 
 MakeTask = Callable[..., Task]
@@ -75,7 +75,7 @@ def test_with_one_hot_weights_a_node_is_the_sum_of_single_operations(
     reduction: bool, ndim: int
 ) -> None:
     torch.manual_seed(0)
-    cell = MixedCell(OPERATIONS, 4, (6, 5), 4, reduction=reduction, reduced=False, ndim=ndim)
+    cell = MixedCell(CellShape(OPERATIONS, 4, (6, 5), 4, ndim, reduction=reduction))
     before, last = torch.randn(2, 6, *[7] * ndim), torch.randn(2, 5, *[7] * ndim)
     rng = random.Random(0)
     for _ in range(4):
