@@ -12,9 +12,9 @@ import pydantic
 from rich.console import Console
 from rich.table import Table
 
+from orchestrator._choices import keyword_model
 from orchestrator.analyses import ANALYSES
 from orchestrator.errors import UserError
-from orchestrator._choices import keyword_model
 from orchestrator.session import open_store
 from search_space.shelf import nearest
 
