@@ -11,7 +11,7 @@ from typing import Any, Literal
 from search_space.genotype import Genotype, canonical_json, digest
 
 # Part of every key. Raise it when the same job would give other numbers than before.
-FORMAT = 2
+FORMAT = 3
 
 # Outcomes after which a job is never run again. All others are failures, by kind.
 FINISHED = ("done", "diverged")
