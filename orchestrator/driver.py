@@ -166,7 +166,8 @@ class Driver:
 
     def next_trial(self) -> dict[str, Any] | None:
         """Return the config of the next trial, or None if no job is ready."""
-        self._mind_the_hours()  # short jobs end without an intermediate result
+        if self.progress.ended:  # short jobs end without an intermediate result
+            self._mind_the_hours()
         if self.progress.stopping or len(self.progress.running) >= self.slots:
             return None
         assignment = self.study.next()
