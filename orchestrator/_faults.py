@@ -59,10 +59,16 @@ def _same_as(arm: Any) -> str | None:
 
 
 def _causes(errors: Sequence[Any]) -> list[Any]:
-    """Leave out the complaint that a list is too short because its items were refused."""
+    """Leave out what follows from other faults.
+
+    That a list is too short because its items were refused; and that a default could not be found
+    which hangs on fields that were refused.
+    """
 
     def follows(error: Any) -> bool:
         loc, kind = error["loc"], error["type"]
+        if kind == "default_factory_not_called":
+            return True
         return kind == "too_short" and any(
             other["loc"][: len(loc)] == loc and other is not error for other in errors
         )
