@@ -7,6 +7,9 @@ in plain torch for everything else (plain.py). All are differentiable twice.
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -61,7 +64,22 @@ def pools(x: Tensor, stride: int = 1, *, largest: bool = True, mean: bool = True
     return torch.ops.nas.pools(x, stride, largest, mean)[0]
 
 
+_COMPILED = contextvars.ContextVar("compiled", default=True)
+
+
+@contextlib.contextmanager
+def in_plain_torch() -> Iterator[None]:
+    """Within this context nothing is computed by the compiled kernels."""
+    token = _COMPILED.set(False)
+    try:
+        yield
+    finally:
+        _COMPILED.reset(token)
+
+
 def _backend(x: Tensor, widths: tuple[int, ...] = ()) -> Any:
+    if not _COMPILED.get():
+        return plain
     fits = x.device.type == "cpu" and x.dtype in compiled.TYPES and set(widths) <= compiled.WIDTHS
     return compiled if fits and compiled.available() else plain
 

@@ -5,12 +5,13 @@
 Times are CPU seconds of this process on one thread, medians over repeats in which the two take
 turns. What is timed:
 
-first       the gradient of the architecture with an Adam step, then the gradient of the weights
-            with a clipped SGD step
-published   the same as the papers' code does it with the textbook: the first half finds the
-            weights' gradients too, and throws them away
-second      with the unrolled gradient, by a finite difference; exact: by differentiating twice
-single      a first-order step with one sampled operation an edge
+first         the gradient of the architecture with an Adam step, then the gradient of the weights
+              with a clipped SGD step
+published     the same as the papers' code does it with the textbook: the first half finds the
+              weights' gradients too, and throws them away
+second        with the unrolled gradient, by a finite difference; exact: by differentiating twice
+single        a first-order step with one sampled operation an edge
+checkpointed  forward and backward, where the fast form keeps no maps within cells
 
 Memory is the peak of the resident set above that with the built model, in a process of its own.
 """
@@ -18,6 +19,7 @@ Memory is the peak of the resident set above that with the built model, in a pro
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import re
 import statistics
@@ -56,7 +58,7 @@ SETTINGS = {
     "a": Setting(16, 8, 64, (3, 32, 32)),
 }
 FORMS = ("textbook", "fast")
-WORK = ("forward+backward", "first", "published", "second", "exact", "single")
+WORK = ("forward+backward", "checkpointed", "first", "published", "second", "exact", "single")
 # A whole step of the largest setting takes the textbook minutes.
 WORK_OF = {"a": ("forward+backward", "single")}
 
@@ -92,6 +94,11 @@ class Bench:
 
     def forward_backward(self) -> None:
         self._loss(self.mixtures()).backward()
+
+    def checkpointed(self) -> None:
+        self.network.checkpointing = True
+        self.forward_backward()
+        self.network.checkpointing = False
 
     def first(self, single: bool = False) -> None:
         self._architecture(torch.autograd.grad(self._loss(self.mixtures(single)), self.alphas))
@@ -181,7 +188,7 @@ def _resident(field: str) -> int:
     return int(found[1])
 
 
-def peaks(setting: str) -> dict[str, float]:
+def peaks(setting: str, *, plain: bool) -> dict[str, float]:
     """Measure peaks, each in a process of its own."""
     found = {}
     for name, form, checkpointing in (
@@ -190,7 +197,7 @@ def peaks(setting: str) -> dict[str, float]:
         ("fast, checkpointed", "fast", True),
     ):
         command = [sys.executable, __file__, "--peak", form, "--settings", setting]
-        command += ["--checkpointing"] * checkpointing
+        command += ["--checkpointing"] * checkpointing + ["--plain"] * plain
         run = subprocess.run(command, capture_output=True, text=True, check=True)
         found[name] = float(run.stdout)
     return found
@@ -208,8 +215,11 @@ def main() -> None:
     parser.add_argument("--checkpointing", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    if arguments.plain:
-        kernels.compiled.available = lambda: False
+    with kernels.in_plain_torch() if arguments.plain else contextlib.nullcontext():
+        measure(arguments)
+
+
+def measure(arguments: argparse.Namespace) -> None:
     settings = arguments.settings.split(",")
     if arguments.peak:
         print(peak(arguments.peak, settings[0], arguments.checkpointing))
@@ -220,7 +230,7 @@ def main() -> None:
         for name, by in seconds(setting, repeats, arguments.work.split(",")).items():
             rows.append({"setting": setting, "what": f"{name}, s", **by})
         if not arguments.no_memory:
-            found = peaks(setting)
+            found = peaks(setting, plain=arguments.plain)
             for name in ("fast", "fast, checkpointed"):
                 rows.append(
                     {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pytest
@@ -22,13 +22,15 @@ Widths = tuple[int, ...]
 
 
 @pytest.fixture(params=["compiled", "plain"], autouse=True)
-def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+def backend(request: pytest.FixtureRequest) -> Iterator[str]:
     """Everything here holds for the compiled kernels and for those in plain torch."""
     if request.param == "plain":
-        monkeypatch.setattr("search_space.kernels.compiled.available", lambda: False)
+        with kernels.in_plain_torch():
+            yield request.param
     elif kernels.compiled.library() is None:
         pytest.skip("no compiled kernels were built at installation")
-    return request.param
+    else:
+        yield request.param
 
 
 class Case(NamedTuple):
