@@ -231,4 +231,5 @@ def test_the_hours_of_a_plan_end_a_run_of_searches_that_take_no_time(
     driver = Driver(plan, load_tasks(plan, data), store, data)
     driver.run()
     assert "hours is spent" in str(driver.progress.stopping)
-    assert len(store.jobs()) == 0
+    # Those that had begun when the first of them ended are all that there is.
+    assert len(store.jobs()) <= driver.slots
