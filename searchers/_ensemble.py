@@ -14,10 +14,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import pydantic
 import torch
 from torch import Tensor
 
+from searchers._base import StrictParams
+
 Decisions = tuple[int, ...]
+
+
+class EnsembleParams(StrictParams):
+    """How large the ensemble of a method is, and how it is trained."""
+
+    members: int = pydantic.Field(5, ge=2, description="networks of the ensemble")
+    layers: int = pydantic.Field(2, ge=1, description="hidden ones of a network")
+    width: int = pydantic.Field(64, ge=1, description="units of a hidden layer")
+    epochs: int = pydantic.Field(200, ge=1, description="training of the ensemble")
+    learning_rate: float = pydantic.Field(0.01, gt=0.0, description="of the ensemble")
+
+    def ensemble(self, *, leave_out: bool = False) -> Ensemble:
+        """Return the ensemble; see there for ``leave_out``."""
+        own = self.model_dump(include=set(EnsembleParams.model_fields))
+        return Ensemble(**own, leave_out=leave_out)
 
 
 @dataclass(frozen=True)

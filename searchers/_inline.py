@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,7 +18,15 @@ import torch
 from search_space.genotype import Genotype
 from search_space.space import SearchSpace
 from search_space.task import Task
-from searchers._base import Candidate, Deadline, Outcome, Program, Report, Sampler
+from searchers._base import (
+    Candidate,
+    Deadline,
+    Measurement,
+    Outcome,
+    Program,
+    Report,
+    Sampler,
+)
 from searchers._pricing import Admission, Blueprint, Pricing
 from searchers.estimators._base import Estimator
 
@@ -90,18 +99,18 @@ class InlineSearch(Program):
         return min(0.999, spent[self.unit] / self.budget)
 
     def step(self) -> Report:
-        deadline, scored = Deadline(), list[Candidate]()
+        deadline, scored, measured = Deadline(), list[Candidate](), list[Measurement]()
         while not self.over and not (scored and deadline.over):
             begun = time.monotonic()
             genotype = self.admission.ask()
             if genotype is None:
                 self.over = True
                 break
-            scored.append(self._score(genotype))
+            scored.append(self._score(genotype, measured))
             if self.unit == "seconds":  # else the clock has no say in anything
                 self.seconds += time.monotonic() - begun
             self.over = not self._more()
-        return Report(candidates=tuple(scored))
+        return Report(tuple(measured), candidates=tuple(scored))
 
     def _more(self) -> bool:
         if self.unit == "samples":
@@ -110,14 +119,17 @@ class InlineSearch(Program):
             return False
         return (self.announced if self.unit == "compute" else self.seconds) < self.budget
 
-    def _score(self, genotype: Genotype) -> Candidate:
-        """Score a candidate, unless its score is known, and tell the sampler."""
+    def _score(self, genotype: Genotype, measured: list[Measurement]) -> Candidate:
+        """Score a candidate, unless its score is known, and tell the sampler.
+
+        What the estimator measures is added to ``measured``, under the candidate's step.
+        """
         self.asked += 1
         self.stale += 1
         known = self.known.get(genotype.key)
         if known is None:
             self.stale = 0
-            known = self.known[genotype.key] = self._run(genotype)
+            known = self.known[genotype.key] = self._run(genotype, measured)
             if math.isfinite(known.score) and (
                 self.best is None or self.sign * known.score > self.sign * self.best.score
             ):
@@ -126,14 +138,15 @@ class InlineSearch(Program):
         self.sampler.tell(genotype, told, known.costs)
         return Candidate(self.asked, genotype, known.score, known.outcome, known.costs)
 
-    def _run(self, genotype: Genotype) -> Candidate:
+    def _run(self, genotype: Genotype, measured: list[Measurement]) -> Candidate:
         self.announced += self.estimator.compute(self.space, genotype, self.task)
         program = self.estimator.program(
             self.space, genotype, self.task, seed=self.seed, device=self.device
         )
         try:
             while not program.done:
-                program.step()
+                told = program.step().measurements
+                measured += [replace(one, step=self.asked) for one in told]
         except (MemoryError, torch.cuda.OutOfMemoryError):
             return Candidate(self.asked, genotype, math.nan, "out_of_memory", {})
         outcome = program.outcome()

@@ -29,9 +29,9 @@ from torch import Tensor
 from search_space.genotype import Genotype
 from search_space.space import SearchSpace
 from searchers import _plain
-from searchers._base import NO_COSTS, Sampler, StrictParams
+from searchers._base import NO_COSTS, Sampler
 from searchers._chance import stream
-from searchers._ensemble import Decisions, Ensemble
+from searchers._ensemble import Decisions, EnsembleParams
 from searchers._evidence import Evidence
 
 
@@ -42,7 +42,7 @@ class Predictor(Sampler):
     when a batch is used up are what the next one knows. Nothing is asked for twice.
     """
 
-    class Params(StrictParams):
+    class Params(EnsembleParams):
         """Parameters of the search and of its ensemble."""
 
         initial: int = pydantic.Field(10, ge=1, description="random candidates told before it fits")
@@ -50,24 +50,13 @@ class Predictor(Sampler):
         parents: int = pydantic.Field(10, ge=1, description="best ones that are mutated")
         mutants: int = pydantic.Field(100, ge=1, description="candidates to predict, by mutation")
         strangers: int = pydantic.Field(100, ge=0, description="candidates to predict, random")
-        members: int = pydantic.Field(5, ge=2, description="networks of the ensemble")
-        layers: int = pydantic.Field(2, ge=1, description="hidden ones of a network")
-        width: int = pydantic.Field(64, ge=1, description="units of a hidden layer")
-        epochs: int = pydantic.Field(200, ge=1, description="training of the ensemble")
-        learning_rate: float = pydantic.Field(0.01, gt=0.0, description="of the ensemble")
 
     params: Params
     smoke: ClassVar[dict[str, Any]] = {"mutants": 10, "strangers": 10, "epochs": 20}
 
     def __init__(self, space: SearchSpace, params: Params, *, seed: int):
         super().__init__(space, params, seed=seed)
-        self.ensemble = Ensemble(
-            members=params.members,
-            layers=params.layers,
-            width=params.width,
-            epochs=params.epochs,
-            learning_rate=params.learning_rate,
-        )
+        self.ensemble = params.ensemble()
         self.evidence = Evidence(space)
         self.rng = random.Random(seed)
         self.generator = stream(seed, "predictor")

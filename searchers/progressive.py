@@ -34,9 +34,9 @@ import pydantic
 from search_space.genotype import Genotype
 from search_space.space import SearchSpace
 from searchers import _plain
-from searchers._base import NO_COSTS, Sampler, StrictParams
+from searchers._base import NO_COSTS, Sampler
 from searchers._chance import stream
-from searchers._ensemble import Decisions, Ensemble
+from searchers._ensemble import Decisions, EnsembleParams
 from searchers._evidence import Evidence
 
 _LENGTHS = 20  # random sequences whose mean length is what blocks are cut from
@@ -48,7 +48,7 @@ class Progressive(Sampler):
     The next size begins when all candidates of one were asked for, with the scores there are.
     """
 
-    class Params(StrictParams):
+    class Params(EnsembleParams):
         """Parameters of the beam and of its ensemble."""
 
         evaluations: int = pydantic.Field(
@@ -57,25 +57,13 @@ class Progressive(Sampler):
         blocks: int = pydantic.Field(5, ge=1, description="sizes to grow through, at most")
         beam: int | None = pydantic.Field(None, ge=1, description="candidates of each size")
         extensions: int = pydantic.Field(500, ge=1, description="predicted for each size")
-        members: int = pydantic.Field(5, ge=2, description="networks of the ensemble")
-        layers: int = pydantic.Field(2, ge=1, description="hidden ones of a network")
-        width: int = pydantic.Field(64, ge=1, description="units of a hidden layer")
-        epochs: int = pydantic.Field(200, ge=1, description="training of the ensemble")
-        learning_rate: float = pydantic.Field(0.01, gt=0.0, description="of the ensemble")
 
     params: Params
     smoke: ClassVar[dict[str, Any]] = {"beam": 5, "extensions": 20, "epochs": 20}
 
     def __init__(self, space: SearchSpace, params: Params, *, seed: int):
         super().__init__(space, params, seed=seed)
-        self.ensemble = Ensemble(
-            members=params.members,
-            layers=params.layers,
-            width=params.width,
-            epochs=params.epochs,
-            learning_rate=params.learning_rate,
-            leave_out=True,
-        )
+        self.ensemble = params.ensemble(leave_out=True)
         self.evidence = Evidence(space)
         self.rng = random.Random(seed)
         self.generator = stream(seed, "progressive")
@@ -99,7 +87,6 @@ class Progressive(Sampler):
             "evidence": self.evidence.state_dict(),
             "rng": _plain.of_random(self.rng),
             "generator": _plain.of_generator(self.generator),
-            "cut": [self.block, self.sizes, self.beam],
             "size": self.size,
             "batch": [list(decisions) for decisions in self.batch],
         }
@@ -108,7 +95,6 @@ class Progressive(Sampler):
         self.evidence.load_state_dict(state["evidence"])
         _plain.to_random(self.rng, state["rng"])
         _plain.to_generator(self.generator, state["generator"])
-        self.block, self.sizes, self.beam = state["cut"]
         self.size = state["size"]
         self.batch = [tuple(decisions) for decisions in state["batch"]]
 

@@ -25,7 +25,7 @@ from scipy import stats
 from orchestrator.analyses._labels import estimator_label, training_label
 from orchestrator.analyses._scatter import Panel, scatter
 from orchestrator.errors import StoreError
-from orchestrator.jobs import FINISHED, Job
+from orchestrator.jobs import FINISHED, Entry, Job
 from orchestrator.store import Store
 from search_space.genotype import canonical_json
 from search_space.shelf import nearest
@@ -56,6 +56,10 @@ _SCORE_COLUMNS = ("kind", "task", "space", _WHERE_KEY, "genotype", "seconds", "s
 
 # With fewer pairs a resample often holds one pair only, and an interval says nothing.
 _FEWEST = 4
+
+
+_Scored = tuple[str, float, dict[str, float]]
+"""Genotype, score, and what was measured beside it."""
 
 
 @dataclass(frozen=True)
@@ -183,40 +187,56 @@ def _only(against: str, known: list[str]) -> str:
 def _scores(store: Store) -> pd.DataFrame:
     """Return every score of a genotype, higher being better: by whom, and what it took."""
     jobs = store.jobs()
-    jobs = jobs[jobs["outcome"].isin(FINISHED) & jobs["genotype"].notna()]
-    jobs = jobs[jobs["kind"].isin(["candidate", "evaluate"])]
-    signs = _signs(store)
-    metrics = store.table("metrics")
-    proxies = metrics[metrics["name"].isin(list(PROXIES))].groupby("job")
+    jobs = jobs[jobs["outcome"].isin(FINISHED)]
+    signs, inline = _signs(store), _inline(store)
     rows: list[dict[str, Any]] = []
     for row in jobs.to_dict("records"):
         job, sign = Job.from_json(row["job"]), signs.get(row["metric"], 1.0)
-        assert job.space is not None
+        if job.space is None:
+            continue
         where = [job.task.name, job.task.params, row["fingerprint"], job.space.params, row["space"]]
-        about = {
-            "kind": row["kind"],
-            "task": row["task"],
-            "space": row["space"],
-            _WHERE_KEY: canonical_json(where),
-            "genotype": row["genotype"],
-            "seconds": row["seconds"],
-        }
-        if row["kind"] == "evaluate":
+        about = {name: row[name] for name in ("kind", "task", "space", "genotype", "seconds")}
+        about[_WHERE_KEY] = canonical_json(where)
+        if job.kind == "evaluate":
             value = _worst_if_none(sign * row["test"])
             rows.append({**about, "source": training_label(job), "value": value})
-            continue
-        assert job.estimator is not None
-        label = estimator_label(job.estimator)
-        rows.append({**about, "source": label, "value": _worst_if_none(sign * row["score"])})
-        first = next(iter(job.estimator.params.get("proxies", [])), None)
-        if first is None or row["key"] not in proxies.groups:
-            continue
-        for measured in proxies.get_group(row["key"]).to_dict("records"):
-            if measured["name"] != first:
-                value = _worst_if_none(measured["value"])
-                source = f"{label}: {measured['name']}"
-                rows.append({**about, "source": source, "value": value})
+        elif job.estimator is not None:
+            about |= {"kind": "candidate", "source": estimator_label(job.estimator)}
+            if job.kind == "candidate":
+                rows.append({**about, "value": _worst_if_none(sign * row["score"])})
+            else:
+                rows += _of_search(about, inline.get(row["key"], []), sign, job.estimator)
     return pd.DataFrame(rows, columns=[*_SCORE_COLUMNS])
+
+
+def _of_search(
+    about: dict[str, Any], scored: list[_Scored], sign: float, estimator: Entry
+) -> Iterator[dict[str, Any]]:
+    """Yield the scores of candidates of a search that scored them itself."""
+    score_is = next(iter(estimator.params.get("proxies", [])), None)
+    for genotype, score, measured in scored:
+        one = {**about, "genotype": genotype, "seconds": about["seconds"] / len(scored)}
+        yield {**one, "value": _worst_if_none(sign * score)}
+        for name, value in measured.items():
+            if name in PROXIES and name != score_is:
+                source = f"{one['source']}: {name}"
+                yield {**one, "source": source, "value": _worst_if_none(value)}
+
+
+def _inline(store: Store) -> dict[str, list[_Scored]]:
+    """Return by job the candidates that a search scored within it; each genotype once."""
+    candidates, metrics = store.table("candidates"), store.table("metrics")
+    candidates = candidates[candidates["outcome"].isin(FINISHED)]
+    candidates = candidates.sort_values("step").drop_duplicates(["job", "genotype"])
+    metrics = metrics[metrics["job"].isin(set(candidates["job"]))]
+    measured: dict[tuple[str, int], dict[str, float]] = {}
+    for one in metrics.itertuples():
+        measured.setdefault((one.job, one.step), {})[one.name] = one.value
+    found: dict[str, list[_Scored]] = {}
+    for one in candidates.itertuples():
+        beside = measured.get((one.job, one.step), {})
+        found.setdefault(one.job, []).append((one.genotype, one.score, beside))
+    return found
 
 
 def _worst_if_none(value: float) -> float:

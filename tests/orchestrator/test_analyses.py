@@ -136,29 +136,34 @@ def test_an_estimator_can_be_held_against_another(tmp_path):
     for number, (score, test) in enumerate(zip(SCORES, TESTS, strict=True)):
         made.candidate(number, test)
         made.candidate(number, score, {"name": "training", "epochs": 1, "examples": 0.5})
-        made.candidate(number, -score, "zero_cost")
+        made.candidate(number, -score, "learning_curve")
     rows = agreement(made.store, against="training").set_index("estimator")
-    assert set(rows.index) == {"training(epochs=1, examples=0.5)", "zero_cost"}
-    assert rows["kendall"].tolist() == pytest.approx([tau_b(SCORES, TESTS), -tau_b(SCORES, TESTS)])
+    assert set(rows.index) == {"training(epochs=1, examples=0.5)", "learning_curve"}
+    tau = tau_b(SCORES, TESTS)
+    assert rows.loc["training(epochs=1, examples=0.5)", "kendall"] == pytest.approx(tau)
+    assert rows.loc["learning_curve", "kendall"] == pytest.approx(-tau)
     assert agreement(made.store).empty
-    rows = agreement(made.store, against="zero_cost").set_index("estimator")
+    rows = agreement(made.store, against="learning_curve").set_index("estimator")
     assert set(rows.index) == {"training", "training(epochs=1, examples=0.5)"}
     with pytest.raises(StoreError, match=r"no estimator 'trainin'.*did you mean 'training'"):
         agreement(made.store, against="trainin")
 
 
-def test_every_proxy_has_its_own_row(tmp_path):
+def test_every_proxy_of_a_search_that_scored_its_candidates_itself_has_its_own_row(tmp_path):
     made = ScoredStore(tmp_path, higher_is_better=False)
-    estimator = {"name": "zero_cost", "proxies": ["synflow", "snip"]}
+    # The metric is better when lower: the score is minus the proxy.
+    scores = {number: -score for number, score in enumerate(SCORES)}
+    measured = {n: {"synflow": -scores[n], "snip": -test} for n, test in enumerate(TESTS)}
+    made.search(scores, {"name": "zero_cost", "proxies": ["synflow", "snip"]}, measured)
     for number, test in enumerate(TESTS):
-        # The metric is better when lower: the score is minus the proxy.
-        job = made.candidate(number, -SCORES[number], estimator)
-        made.measure(job, "train", synflow=SCORES[number], snip=-test)
         made.evaluation(number, test)
-    rows = agreement(made.store).set_index("estimator")["kendall"]
+    rows = agreement(made.store).set_index("estimator")
     label = "zero_cost(proxies=synflow+snip)"
-    assert rows[f"{label}: snip"] == pytest.approx(1)
-    assert rows[label] == pytest.approx(-tau_b(SCORES, TESTS))
+    assert set(rows.index) == {label, f"{label}: snip"}
+    assert rows.loc[f"{label}: snip", "kendall"] == pytest.approx(1)
+    assert rows.loc[label, "kendall"] == pytest.approx(-tau_b(SCORES, TESTS))
+    assert (rows["candidates"] == 7).all()
+    assert rows["seconds"].tolist() == pytest.approx([2 / 7] * 2)
 
 
 def test_the_bootstrap_interval_covers_the_true_rank_correlation():

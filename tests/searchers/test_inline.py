@@ -45,7 +45,9 @@ class Summing(Estimator):
             return Greedy()
         if kind == "nan":
             return Lookup(Outcome(math.nan, compute=10.0, diverged=True))
-        return Lookup(Outcome(total(genotype), None, None, 5, 7, 10.0))
+        return Lookup(
+            Outcome(total(genotype), None, None, 5, 7, 10.0), {"beside": -total(genotype)}
+        )
 
     def compute(self, space: Any, genotype: Genotype, task: Task) -> float:
         return 10.0
@@ -136,6 +138,17 @@ def test_a_candidate_that_is_drawn_twice_is_scored_and_paid_for_once_and_reporte
     assert search.outcome().compute == 40.0
     by_key = {c.genotype.key: c.score for c in reported}
     assert all(c.score == by_key[c.genotype.key] for c in reported)
+
+
+def test_what_an_estimator_measures_is_reported_under_the_candidate_s_step(make):
+    search, measured, asked = make(space=Sequences(2, 2), samples=40.0), {}, {}
+    while not search.done:
+        report = search.step()
+        measured |= {(m.step, m.name): m.value for m in report.measurements}
+        for one in report.candidates:
+            asked.setdefault(one.genotype, one.step)
+    assert measured == {(step, "beside"): -total(g) for g, step in asked.items()}
+    assert len(measured) == 4
 
 
 def test_a_budget_of_compute_is_spent_by_different_candidates_and_may_be_overrun_once(make):
